@@ -1,0 +1,54 @@
+//! The operator's configuration once it is known to be right.
+//!
+//! References between objects are positions in the lists of [`Config`]; the names stay for people.
+
+mod listener;
+mod origin;
+mod process;
+mod route;
+
+pub use listener::{
+    Certificate, ClientAuth, HeaderNamePolicy, KeyKind, Limits, Listener, PinnedBytes, Protocol, ProxyProtocolIn, Timeouts,
+    Tls, TlsVersion,
+};
+pub use origin::{
+    Breakers, CodeRange, Keepalive, Monitor, MonitorKind, Origin, OriginAddress, OriginSteering,
+    OutlierEjection, Pool, ProxyProtocolOut, Retries, UpstreamTimeouts, UpstreamTls,
+};
+pub use process::{AccessLog, Admin, LogFormat, LogLevel, LogTarget, Logging, Runtime};
+pub use route::{
+    Action, HeaderRules, HostPattern, Hsts, LoadBalancer, PathMatch, PoolSteering, Redirect, Route,
+    RouteRules,
+};
+
+/// Position of a monitor in [`Config::monitors`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct MonitorId(pub usize);
+/// Position of a pool in [`Config::pools`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub usize);
+/// Position of a listener in [`Config::listeners`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub usize);
+
+/// A name that an operator gave an object; it stands in logs, metrics and references.
+pub type Name = std::sync::Arc<str>;
+
+/// Everything an operator configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Threads, user, drain.
+    pub runtime: Runtime,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Operator log and access log.
+    pub logging: Logging,
+    /// Where clients connect; names are unique.
+    pub listeners: Vec<Listener>,
+    /// How origins are probed; names are unique.
+    pub monitors: Vec<Monitor>,
+    /// Groups of origins; names are unique.
+    pub pools: Vec<Pool>,
+    /// Hosts and where their requests go; host patterns are unique.
+    pub load_balancers: Vec<LoadBalancer>,
+}

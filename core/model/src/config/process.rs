@@ -1,0 +1,86 @@
+//! `[runtime]`, `[admin]` and `[logging]`: how the process runs and what is seen of it.
+
+use crate::net::ListenAddress;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[runtime]`: threads, user and the end of the process. Changed by a restart only,
+/// except `drain_timeout`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    /// Worker threads, 1..=256; one per usable core by default.
+    pub workers: usize,
+    /// User to become after the sockets are bound, when started as root.
+    pub user: Option<String>,
+    /// Group to become; the user's own group by default.
+    pub group: Option<String>,
+    /// How long connections may finish after TERM, or after their listener was removed.
+    pub drain_timeout: Duration,
+    /// How often DNS names of origins are resolved again when their TTL says nothing sensible:
+    /// lower bound of the TTL used.
+    pub dns_min_ttl: Duration,
+    /// Upper bound of the TTL used.
+    pub dns_max_ttl: Duration,
+    /// DNS servers; the system's (`/etc/resolv.conf`) where empty.
+    pub dns_servers: Vec<std::net::SocketAddr>,
+}
+
+/// `[admin]`: metrics, status page and `weir reload`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Where it listens; none disables it.
+    pub address: Option<ListenAddress>,
+}
+
+/// `[logging]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logging {
+    /// Least severe level that the operator log shows.
+    pub level: LogLevel,
+    /// Form of the operator log.
+    pub format: LogFormat,
+    /// Access logs; none by default.
+    pub access: Option<AccessLog>,
+}
+
+/// Severity of an operator log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Weir cannot do its job.
+    Error,
+    /// Something an operator should look at.
+    Warn,
+    /// What happened in the life of the process.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Operator log: text for people. Access log: the combined format.
+    Text,
+}
+
+/// Where access log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, opened for appending and reopened on reload.
+    File(PathBuf),
+}
+
+/// `[logging.access]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub target: LogTarget,
+    /// JSON or combined.
+    pub format: LogFormat,
+    /// Lines that may wait for the writer, per worker; further ones are dropped and counted.
+    pub buffer_lines: usize,
+}
