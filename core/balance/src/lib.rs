@@ -1,1 +1,13 @@
-//! (placeholder)
+//! Pure decisions about who gets a request: steering, health, ejection, slow start, retries.
+//!
+//! Nothing here knows a socket, a clock or a thread, and nothing allocates: time, counts and random
+//! numbers come in as arguments, a decision comes out. `request/proxy` asks for every request,
+//! `control/plane` for every probe. How they fit together: `docs/algorithms/`.
+
+pub mod budget;
+pub mod health;
+pub mod outlier;
+pub mod retry;
+pub mod rng;
+pub mod slow_start;
+pub mod steer;
