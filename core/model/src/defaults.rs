@@ -5,6 +5,14 @@ use std::time::Duration;
 macro_rules! defaults {
     ($($(#[doc = $doc:literal])+ $name:ident: $kind:ty = $value:expr;)+) => {
         $($(#[doc = $doc])+ pub const $name: $kind = $value;)+
+
+        /// The reason of each default, under the name of the default.
+        pub mod reasons {
+            $(
+                /// Why the default of this name is what it is.
+                pub const $name: &str = concat!($($doc),+);
+            )+
+        }
     };
 }
 
