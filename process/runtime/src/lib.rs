@@ -2,5 +2,13 @@
 //!
 //! Both planes stand on this package; it knows neither requests nor decisions.
 
+mod half_open;
 pub mod live;
 pub mod metrics;
+pub mod operator_log;
+pub mod panics;
+pub mod port_holder;
+pub mod retire;
+pub mod service;
+pub mod signals;
+pub mod sockets;

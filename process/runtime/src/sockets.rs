@@ -1,0 +1,235 @@
+//! TCP sockets: listening ones, one per worker and address, and the options of connections.
+//!
+//! Each worker accepts from a socket of its own (SO_REUSEPORT), so that no worker waits for
+//! another. How a listener is given up without resetting anybody is in `retire`.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::port_holder::{self, Holder};
+use crate::service::Activated;
+
+/// Connections that may wait for a worker, per socket: what Linux allows unless told otherwise
+/// (net.core.somaxconn); it cuts a larger number silently.
+pub const BACKLOG_DEFAULT: u32 = 4096;
+
+/// Listening sockets per address: one per worker, and no machine has more processors than this.
+pub const WORKERS_MAX: usize = 1024;
+
+/// Idle time before the first keep-alive probe: shorter than the five minutes after which common
+/// address translators forget a connection.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
+
+/// Time between keep-alive probes.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Probes without an answer before the connection is given up: three minutes of silence in all.
+pub const KEEPALIVE_PROBES: u32 = 3;
+
+/// Why an address cannot be listened on; each message names the address and what would help.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another socket has the port.
+    #[error("{address}: the port is in use{}", held_by(holder.as_ref()))]
+    InUse {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Who has it, where this process may see that.
+        holder: Option<Holder>,
+    },
+    /// The port is below 1024 and the right is missing.
+    #[error(
+        "{address}: not permitted to listen on a port below 1024: start as root with a user to \
+         drop to, or grant CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit)"
+    )]
+    NotPermitted {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// No interface has the address.
+    #[error(
+        "{address}: this machine does not have the address: add it to an interface (`ip address` \
+         shows them), or allow foreign ones (net.ipv4.ip_nonlocal_bind, net.ipv6.ip_nonlocal_bind)"
+    )]
+    NotHere {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// Anything else the kernel refused.
+    #[error("{address}: {step} failed")]
+    Refused {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What was tried.
+        step: &'static str,
+        /// The kernel's reason.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+fn held_by(holder: Option<&Holder>) -> String {
+    match holder {
+        Some(holder) if holder.pid == std::process::id() => {
+            " by another listener of this configuration: remove one of the two, or give them \
+             addresses that do not overlap"
+                .to_owned()
+        }
+        Some(holder) => format!(
+            " by {} (pid {}): stop it, or choose another port",
+            holder.name.escape_debug(),
+            holder.pid
+        ),
+        None => " by another process (`ss -ltnp` as root names it): stop it, or choose another \
+                 port"
+            .to_owned(),
+    }
+}
+
+/// Listening sockets for one address, one per worker, nonblocking, closed on exec.
+///
+/// Port 0 takes a free one, the same for all. An address that any other socket listens on is
+/// refused, even one with SO_REUSEPORT of the same user: two processes that share a port by
+/// mistake are hard to find.
+///
+/// # Errors
+/// The first refusal of the kernel; sockets made before it are closed.
+pub fn bind(
+    address: SocketAddr,
+    workers: usize,
+    backlog: u32,
+) -> Result<Vec<TcpListener>, BindError> {
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    let mut sockets = Vec::new();
+    let mut exact = address;
+    for worker in 0..workers.clamp(1, WORKERS_MAX) {
+        let socket = bound(exact, worker > 0).map_err(|(step, e)| explain(exact, step, e))?;
+        let local = socket.local_addr().map(|local| local.as_socket());
+        match local {
+            Ok(Some(local)) => exact = local,
+            Ok(None) => {}
+            Err(e) => return Err(explain(exact, "getsockname", e)),
+        }
+        sockets.push(socket);
+    }
+    // After all are bound, so that a refusal never resets a connection that one of them took.
+    for socket in &sockets {
+        socket.listen(backlog).map_err(|e| explain(exact, "listen", e))?;
+    }
+    Ok(sockets.into_iter().map(TcpListener::from).collect())
+}
+
+/// As [`bind`], but a socket that the service manager handed in for the address serves all
+/// workers: each gets a duplicate, so they share its queue. Such a socket outlives this process,
+/// and its backlog is the socket unit's.
+///
+/// # Errors
+/// As [`bind`]; and when a duplicate cannot be made.
+pub fn bind_or_take(
+    address: SocketAddr,
+    workers: usize,
+    backlog: u32,
+    activated: &mut Activated,
+) -> Result<Vec<TcpListener>, BindError> {
+    let Some(listener) = activated.take(address) else { return bind(address, workers, backlog) };
+    let mut listeners = Vec::new();
+    for _ in 1..workers.clamp(1, WORKERS_MAX) {
+        let duplicate = listener.try_clone();
+        listeners.push(duplicate.map_err(|e| explain(address, "duplicating its socket", e))?);
+    }
+    listeners.push(listener);
+    Ok(listeners)
+}
+
+/// A socket bound to the address. `shared` joins the group that an earlier one opened; the first
+/// one binds alone, which the kernel refuses while anybody else listens, and opens the group then.
+fn bound(address: SocketAddr, shared: bool) -> Result<Socket, (&'static str, io::Error)> {
+    let step = |name: &'static str| move |e| (name, e);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP));
+    let socket = socket.map_err(step("socket"))?;
+    socket.set_nonblocking(true).map_err(step("O_NONBLOCK"))?;
+    // Connections of an earlier life in TIME_WAIT must not keep the port.
+    socket.set_reuse_address(true).map_err(step("SO_REUSEADDR"))?;
+    if address.is_ipv6() {
+        // 0.0.0.0 and [::] can then be two listeners, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(true).map_err(step("IPV6_V6ONLY"))?;
+    }
+    socket.set_reuse_port(shared).map_err(step("SO_REUSEPORT"))?;
+    socket.bind(&SockAddr::from(address)).map_err(step("bind"))?;
+    socket.set_reuse_port(true).map_err(step("SO_REUSEPORT"))?;
+    Ok(socket)
+}
+
+fn explain(address: SocketAddr, step: &'static str, cause: io::Error) -> BindError {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            BindError::InUse { address, holder: port_holder::find(address) }
+        }
+        io::ErrorKind::PermissionDenied if step == "bind" => BindError::NotPermitted { address },
+        io::ErrorKind::AddrNotAvailable => BindError::NotHere { address },
+        _ => BindError::Refused { address, step, cause },
+    }
+}
+
+/// Prepares a connection, accepted or made: no delay for small writes (replies are written whole),
+/// keep-alive probes so that a peer that vanished is noticed, and no lingering on close.
+///
+/// # Errors
+/// The peer is gone already, most often.
+pub fn prepare(connection: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(connection);
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Makes the close of a connection a reset: what is unsent is thrown away and the port is free at
+/// once. For connections whose peer misbehaved, and upstream ones in an unknown state.
+///
+/// # Errors
+/// The socket is closed already.
+pub fn reset_on_close(connection: &impl AsFd) -> io::Result<()> {
+    SockRef::from(connection).set_linger(Some(Duration::ZERO))
+}
+
+/// Limits how long sent bytes may stay without acknowledgement before the connection fails
+/// (RFC 5482 calls it the user timeout); `None` leaves it to the kernel, about 15 minutes.
+///
+/// # Errors
+/// The socket is closed already.
+pub fn unacknowledged_at_most(connection: &impl AsFd, time: Option<Duration>) -> io::Result<()> {
+    SockRef::from(connection).set_tcp_user_timeout(time)
+}
+
+/// Connects to `peer`, from the address `source` where one is set, and [`prepare`]s the connection.
+/// Without a deadline of its own: the caller sets one, and may drop the future.
+///
+/// # Errors
+/// The kernel's or the peer's refusal; `AddrNotAvailable` when `source` is not of this machine or
+/// has no free port left.
+pub async fn connect(
+    peer: SocketAddr,
+    source: Option<IpAddr>,
+) -> io::Result<tokio::net::TcpStream> {
+    let socket = match peer {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    if let Some(source) = source {
+        // Lets connections to different peers share a local port; a clash shows in connect.
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    prepare(&socket)?;
+    socket.connect(peer).await
+}
+
+#[cfg(test)]
+mod tests;
