@@ -1,0 +1,104 @@
+//! The Debian packages that tests run as clients and as origins, installed by name when missing.
+
+use std::path::Path;
+use std::{env, fs, io};
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{self, Show};
+
+/// Program, and the package that brings it.
+const NEEDED: [(&str, &str); 6] = [
+    ("curl", "curl"),
+    ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("wrk", "wrk"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
+];
+
+/// Debian asks this program before a package starts its service; 101 says no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Installs what is missing and says so.
+///
+/// # Errors
+/// When something is missing and cannot be installed.
+pub(crate) fn install() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        println!("nothing to install");
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if run::which("apt-get").is_none() {
+        bail!("missing: {list}; there is no apt-get here, install them by hand");
+    }
+    if !is_root() {
+        bail!("missing: {list}; run `apt-get install {list}` as root, or run this as root");
+    }
+    println!("installing {list}");
+    let _quiet = Quiet::start()?;
+    apt(&["update", "--quiet=2"])?;
+    let mut install = vec!["install", "--yes", "--quiet=2", "--no-install-recommends"];
+    install.extend(&missing);
+    apt(&install)?;
+    let left = self::missing();
+    if !left.is_empty() {
+        bail!("installed, and yet not found: {}", left.join(" "));
+    }
+    Ok(())
+}
+
+fn missing() -> Vec<&'static str> {
+    let absent = |program: &str| run::which(program).is_none();
+    NEEDED.iter().filter(|(program, _)| absent(program)).map(|(_, package)| *package).collect()
+}
+
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    uid.split_whitespace().nth(1) == Some("0")
+}
+
+fn apt(args: &[&str]) -> Result<()> {
+    let mut apt = run::command("apt-get");
+    apt.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+    if env::var_os("PATH").is_none() {
+        apt.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    }
+    if !run::finish(&mut apt, Show::OnFailure)?.ok {
+        bail!("apt-get {} failed", args.join(" "));
+    }
+    Ok(())
+}
+
+/// While it lives, packages do not start their services: a test starts its own, on its own ports.
+struct Quiet {
+    mine: bool,
+}
+
+impl Quiet {
+    fn start() -> Result<Self> {
+        if Path::new(POLICY).exists() {
+            return Ok(Self { mine: false });
+        }
+        fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("{POLICY}: write"))?;
+        make_executable(POLICY).with_context(|| format!("{POLICY}: mode"))?;
+        Ok(Self { mine: true })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if self.mine {
+            // A policy that cannot be removed only keeps services from starting by themselves.
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
+
+fn make_executable(path: &str) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
