@@ -1,0 +1,7 @@
+//! Integration tests of the `weir` binary over real sockets, one module per subject. One binary
+//! holds all of them, so that the harness in `support` is built and linked once.
+
+#[cfg(test)]
+mod framing;
+#[cfg(test)]
+mod support;
