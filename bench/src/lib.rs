@@ -1,1 +1,56 @@
-//! (placeholder)
+//! Side-by-side measurements of Weir and real peers: `cargo xtask bench http [ROW…]`.
+//!
+//! What is measured: CPU time of a proxy's process tree per completed request, memory per idle
+//! connection, latencies at a low rate, user-space instructions per request. One worker each, pinned
+//! to one CPU; load and origin on the other; rounds interleaved; the minimum of the rounds counts.
+//! Nothing here sends a byte to an address outside this machine while it measures.
+
+pub mod histogram;
+pub mod load;
+pub mod machine;
+pub mod measure;
+pub mod namespace;
+pub mod options;
+pub mod origin;
+pub mod peer;
+pub mod reply;
+pub mod row;
+pub mod table;
+pub mod tls;
+
+use anyhow::{Result, bail};
+
+/// Runs what the words after `bench` ask for: `http [ROW…] [--rounds N] [--json FILE] …`.
+///
+/// # Errors
+/// When an argument is not understood, a peer cannot be had or started, or a request failed.
+pub fn run(args: &[String]) -> Result<()> {
+    match args.split_first() {
+        Some((what, rest)) if what == "http" => http(rest),
+        Some((what, _)) if what == "--help" || what == "-h" => {
+            println!("{}", options::usage());
+            Ok(())
+        }
+        Some((what, _)) => bail!("bench: {what:?} is not a benchmark\n{}", options::usage()),
+        None => bail!("bench: which one?\n{}", options::usage()),
+    }
+}
+
+/// The two lives of a measurement: outside the namespace everything that needs the network or the
+/// compiler is prepared, inside it the rows run.
+fn http(args: &[String]) -> Result<()> {
+    let Some(options) = options::Options::parse(args)? else {
+        println!("{}", options::usage());
+        return Ok(());
+    };
+    let places = machine::Places::find();
+    if !namespace::inside() {
+        let _ = peer::prepare(&options, &places, peer::Network::Reachable)?;
+        if namespace::reenter()? == namespace::Reentered::Measured {
+            return Ok(());
+        }
+    }
+    namespace::settle();
+    let peers = peer::prepare(&options, &places, peer::Network::Out)?;
+    measure::all(&options, &places, &peers)
+}

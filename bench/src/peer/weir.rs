@@ -1,0 +1,93 @@
+//! Weir itself, built with the profile its packages are built with.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Network, Peer, Site, Style};
+use crate::machine::Places;
+use crate::options::Options;
+
+pub(super) const NAME: &str = "weir";
+
+pub(super) struct Weir {
+    program: PathBuf,
+    version: String,
+}
+
+impl Weir {
+    pub(super) fn build(options: &Options, places: &Places, network: Network) -> Result<Self> {
+        let program = match &options.weir {
+            Some(program) => program.clone(),
+            None => places.target.join("dist/weir"),
+        };
+        if options.weir.is_none() && network == Network::Reachable {
+            eprintln!("bench: cargo build --profile dist -p process-weir");
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let status = Command::new(cargo)
+                .args(["build", "--profile", "dist", "-p", "process-weir"])
+                .current_dir(&places.root)
+                .status()
+                .context("cargo build")?;
+            if !status.success() {
+                bail!("weir could not be built");
+            }
+        }
+        let version = super::version(&[program.clone().into_os_string()], "--version")?;
+        Ok(Self { program, version })
+    }
+}
+
+impl Peer for Weir {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn command(&self, site: &Site, _style: Style) -> Result<Vec<OsString>> {
+        let file = site.folder.join("weir.toml");
+        fs::write(&file, configuration(site))?;
+        Ok(vec![self.program.clone().into_os_string(), "run".into(), file.into_os_string()])
+    }
+}
+
+fn configuration(site: &Site) -> String {
+    let Site { plain, tls, admin, origin, identity, .. } = site;
+    let (certificate, key) = (identity.certificate.display(), identity.key.display());
+    let (ip, port) = (origin.ip(), origin.port());
+    format!(
+        "[runtime]
+workers = 1
+
+[admin]
+address = \"{admin}\"
+
+[[listener]]
+name = \"plain\"
+address = \"{plain}\"
+
+[[listener]]
+name = \"tls\"
+address = \"{tls}\"
+tls = {{ certificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}] }}
+
+[[pool]]
+name = \"o\"
+
+[[pool.origins]]
+name = \"o1\"
+address = \"{ip}\"
+port = {port}
+
+[[load_balancer]]
+name = \"*\"
+default_pools = [\"o\"]
+"
+    )
+}

@@ -1,0 +1,96 @@
+//! The load against the origin itself, over loopback: every traffic kind counts what it should.
+
+use std::time::Duration;
+
+use bench::load::{self, Edge, Outcome, Plan, Traffic};
+use bench::origin::Origin;
+use bench::row::{Requests, Transport};
+
+const BOUND: Duration = Duration::from_secs(30);
+
+fn run(origin: &Origin, path: &'static str, upload: usize, traffic: Traffic) -> Outcome {
+    let requests = Requests { path, upload, connections: 8, traffic, transport: Transport::Plain };
+    let window = match traffic {
+        Traffic::Rate(_) => Duration::from_millis(400),
+        _ => BOUND,
+    };
+    let plan = Plan {
+        target: origin.address,
+        tls: Vec::new(),
+        request: requests.bytes("origin.test").into(),
+        connections: requests.connections,
+        traffic,
+        warmup: Duration::ZERO,
+        window,
+    };
+    let mut edges = Vec::new();
+    let outcome = load::run(&plan, &mut |edge| {
+        edges.push(edge);
+        Ok(())
+    });
+    assert_eq!(edges, [Edge::Begin, Edge::End]);
+    outcome.expect("the origin answers")
+}
+
+#[test]
+fn two_hundred_requests_are_answered_and_counted() {
+    let origin = Origin::start().unwrap();
+    let outcome = run(&origin, "/1k", 0, Traffic::Count(200));
+    assert!(outcome.completed >= 200);
+    assert_eq!((outcome.failed, outcome.first_failure), (0, None));
+    assert_eq!(outcome.bytes, outcome.completed * 1024);
+    assert_eq!(outcome.latency.total(), outcome.completed);
+    assert!(origin.answered() >= outcome.completed);
+}
+
+#[test]
+fn bodies_of_both_directions_are_read_whole() {
+    let origin = Origin::start().unwrap();
+    for (path, upload, size) in [("/1k", 1024, 1024), ("/10m", 0, 10 << 20)] {
+        let outcome = run(&origin, path, upload, Traffic::Count(16));
+        assert!(outcome.completed >= 16 && outcome.failed == 0, "{:?}", outcome.first_failure);
+        assert!(outcome.bytes >= outcome.completed * size);
+    }
+}
+
+#[test]
+fn held_connections_stay_open() {
+    let origin = Origin::start().unwrap();
+    let outcome = run(&origin, "/1k", 0, Traffic::Hold(50));
+    assert_eq!((outcome.held.len(), outcome.failed), (50, 0));
+    assert!(outcome.held.iter().all(bench::load::Connection::idle));
+    drop(origin);
+    assert!(!outcome.held.iter().any(bench::load::Connection::idle));
+}
+
+#[test]
+fn a_rate_is_offered_whatever_the_replies_do() {
+    let origin = Origin::start().unwrap();
+    let outcome = run(&origin, "/1k", 0, Traffic::Rate(1000));
+    assert_eq!(outcome.failed, 0, "{:?}", outcome.first_failure);
+    // A busy machine may answer late, but never more than was offered.
+    assert!((100..=401).contains(&outcome.completed), "{}", outcome.completed);
+}
+
+#[test]
+fn a_wrong_answer_is_a_failure_that_is_named() {
+    let origin = Origin::start().unwrap();
+    let requests = Requests {
+        path: "/absent",
+        upload: 0,
+        connections: 1,
+        traffic: Traffic::KeepAlive,
+        transport: Transport::Plain,
+    };
+    let plan = Plan {
+        target: origin.address,
+        tls: Vec::new(),
+        request: requests.bytes("origin.test").into(),
+        connections: 1,
+        traffic: Traffic::KeepAlive,
+        warmup: Duration::ZERO,
+        window: BOUND,
+    };
+    let error = load::run(&plan, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("404"), "{error}");
+}
