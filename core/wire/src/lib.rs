@@ -1,1 +1,9 @@
-//! (placeholder)
+//! Every byte from strangers: HTTP/1 heads and bodies, PROXY protocol, TLS ClientHello, forwarded
+//! addresses, paths. Sans-IO: bytes and time come in as arguments, values and bytes go out.
+//! Knows no socket, no clock, no runtime and no policy; what a connection does with a verdict is
+//! decided by its caller.
+
+mod bytes;
+pub mod date;
+mod faults;
+pub mod h1;
