@@ -171,7 +171,7 @@ pub(crate) fn machine_paths(workspace: &Workspace) -> Vec<Finding> {
     findings
 }
 
-/// Whether an absolute path starts here: `/home/` within an address or a longer path does not.
+/// Whether an absolute path begins with `start`; within an address or a longer path it does not.
 fn has_path(line: &str, start: &str) -> bool {
     line.match_indices(start).any(|(at, _)| {
         let before = line.get(..at).and_then(|text| text.chars().next_back());
