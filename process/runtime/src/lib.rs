@@ -2,6 +2,7 @@
 //!
 //! Both planes stand on this package; it knows neither requests nor decisions.
 
+pub mod access_log;
 mod half_open;
 pub mod live;
 pub mod metrics;

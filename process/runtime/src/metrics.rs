@@ -25,7 +25,12 @@ impl Counter {
 
     /// Adds one from any thread; for counters that several threads write.
     pub fn inc_shared(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add_shared(1);
+    }
+
+    /// Adds `n` from any thread.
+    pub fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
     }
 
     /// The number.

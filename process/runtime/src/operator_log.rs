@@ -327,7 +327,7 @@ fn bounded(value: &dyn Display) -> String {
 }
 
 /// Characters that move a cursor, end a line, or turn the direction of what follows.
-fn is_treacherous(c: char) -> bool {
+pub(crate) fn is_treacherous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -379,7 +379,7 @@ impl Display for Rfc3339 {
 
 /// Year, month and day of a count of days since 1970-01-01, in the Gregorian calendar. Years are
 /// counted from March, so that the leap day is the last of its year.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     // Days from 0000-03-01 to 1970-01-01; an era is 400 years.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
