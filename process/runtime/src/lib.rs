@@ -3,12 +3,15 @@
 //! Both planes stand on this package; it knows neither requests nor decisions.
 
 pub mod access_log;
+pub mod accounts;
 mod half_open;
 pub mod live;
 pub mod metrics;
 pub mod operator_log;
 pub mod panics;
 pub mod port_holder;
+pub mod privileges;
+pub mod readable;
 pub mod retire;
 pub mod service;
 pub mod signals;

@@ -73,11 +73,11 @@ fn owner_of(inodes: &[u64]) -> Option<Holder> {
         };
         // Processes of other users, and ones that ended meanwhile, cannot be looked into.
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
-        let has = descriptors.flatten().any(|fd| {
-            fs::read_link(fd.path())
-                .is_ok_and(|to| targets.iter().any(|t| to.as_os_str() == t.as_str()))
-        });
-        if has {
+        let ours = |fd: fs::DirEntry| {
+            let to = fs::read_link(fd.path()).unwrap_or_default();
+            targets.iter().any(|target| to.as_os_str() == target.as_str())
+        };
+        if descriptors.flatten().any(ours) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             return Some(Holder { pid, name: name.trim_end().to_owned() });
         }
@@ -91,17 +91,22 @@ mod tests {
 
     #[test]
     fn a_table_of_the_kernel_is_read() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
-            uid  timeout inode\n\
-            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 \
-            4711 1 0000000000000000 100 0 0 10 0\n\
-            1: 00000000:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 \
-            4712 1 0000000000000000 100 0 0 10 0\n\
-            2: 0100007F:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 \
-            4713 1 0000000000000000 20 4 30 10 -1\n\
-            garbage\n";
+        let socket = |local: &str, state: &str, inode: u32| {
+            let queues = "00000000:00000000 00:00000000 00000000";
+            format!(
+                "   0: {local} 00000000:0000 {state} {queues}     0        0 {inode} 1 0 20 4\n"
+            )
+        };
+        let table = [
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when …\n".to_owned(),
+            socket("0100007F:1F90", "0A", 4711),
+            socket("00000000:1F91", "0A", 4712),
+            socket("0100007F:1F90", "01", 4713),
+            "garbage\n".to_owned(),
+        ]
+        .concat();
         let check = |address: &str, expect: &[u64]| {
-            assert_eq!(listening_inodes(table, address.parse().unwrap()), expect, "{address}");
+            assert_eq!(listening_inodes(&table, address.parse().unwrap()), expect, "{address}");
         };
         check("127.0.0.1:8080", &[4711]);
         check("0.0.0.0:8080", &[4711]);
