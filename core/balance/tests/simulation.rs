@@ -8,7 +8,7 @@ use core_balance::{outlier, slow_start, steer};
 use core_model::config::{OriginSteering, OutlierEjection};
 use std::time::Duration;
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 5;
 const PROBE_MS: u64 = 1_000;
 const SLOW_START_MS: u64 = 10_000;
 const POLICIES: [OriginSteering; 4] = [

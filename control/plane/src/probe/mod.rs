@@ -1,0 +1,386 @@
+//! The prober: asks every origin of a monitored pool whether it is well, and writes the answer into
+//! the origin's live state, which the workers read.
+//!
+//! A plan (`plan`) says how one origin is probed. Its task waits for a tick of its own phase
+//! (`schedule`), makes a probe of one or more tries (`attempt`, `http`, `tls`, `place`), and hands
+//! the result to the tracker of `core_balance::health`. Health semantics: `docs/algorithms/health.md`.
+
+mod attempt;
+mod http;
+mod place;
+mod plan;
+mod reason;
+mod schedule;
+mod tls;
+
+use core_balance::health::{Outcome, Tracker, Transition};
+use core_balance::rng;
+use core_model::config::{Config, MonitorKind, Name};
+use plan::{Key, Plan, Planned};
+use process_runtime::live::{self, Health, LiveTable, OriginLive};
+use process_runtime::operator_log::{self, Level};
+use reason::Failure;
+pub use reason::Reason;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// Probes at one time of origins that answered the time before: far below the usual limit of 1,024
+/// descriptors, and enough for 5,000 origins of 50 ms each every second.
+pub const PROBES_AT_ONCE: usize = 256;
+
+/// Probes at one time of origins that failed the time before. They have places of their own, so
+/// that hung ones, which keep a place until their time-out, wait for each other only.
+pub const SUSPECTS_AT_ONCE: usize = 128;
+
+/// How soon an origin without addresses is probed once its name has some.
+const ADDRESS_CHECK: Duration = Duration::from_secs(1);
+
+/// What is known of one probed origin, for status pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeState {
+    /// Its pool.
+    pub pool: Name,
+    /// Its name within the pool.
+    pub origin: Name,
+    /// The monitor.
+    pub monitor: Name,
+    /// What is probed.
+    pub kind: MonitorKind,
+    /// The health that follows from the results.
+    pub health: Health,
+    /// Why the last probe failed; `None` where it succeeded or none has ended.
+    pub reason: Option<Reason>,
+    /// What exactly was seen; empty where nothing is to be said.
+    pub detail: String,
+    /// Duration of the last successful probe, microseconds; 0 before it.
+    pub rtt_us: u64,
+    /// When the last probe ended ([`live::now_ms`]); 0 before the first.
+    pub last_ms: u64,
+    /// When health changed last ([`live::now_ms`]); 0 before the first decision.
+    pub changed_ms: u64,
+    /// Probes ended.
+    pub probes: u64,
+    /// Of these, failed ones.
+    pub failures: u64,
+}
+
+/// Probes the origins of a configuration until it is dropped. Lives on a tokio runtime.
+#[derive(Debug)]
+pub struct Prober {
+    table: Arc<LiveTable>,
+    shared: Arc<Shared>,
+    running: BTreeMap<Key, Running>,
+    unmonitored: BTreeSet<Key>,
+    states: ProbeStates,
+}
+
+#[derive(Debug)]
+struct Running {
+    target: Arc<Target>,
+    task: JoinHandle<()>,
+}
+
+/// What the tasks of all targets have in common.
+#[derive(Debug)]
+struct Shared {
+    epoch: Instant,
+    usual: Semaphore,
+    suspects: Semaphore,
+    /// Told at the end of each probe.
+    ended: Notify,
+}
+
+#[derive(Debug)]
+struct Target {
+    key: Key,
+    plan: Plan,
+    /// TLS settings, or why there can be none.
+    session: Result<tls::Session, String>,
+    live: Arc<OriginLive>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    tracker: Tracker,
+    last: Option<Failure>,
+    last_ms: u64,
+    probes: u64,
+    failures: u64,
+}
+
+impl Prober {
+    /// A prober that probes nothing until [`Prober::apply`]. Call it within a tokio runtime.
+    #[must_use]
+    pub fn new(table: Arc<LiveTable>) -> Self {
+        let shared = Shared {
+            epoch: Instant::now(),
+            usual: Semaphore::new(PROBES_AT_ONCE),
+            suspects: Semaphore::new(SUSPECTS_AT_ONCE),
+            ended: Notify::new(),
+        };
+        Self {
+            table,
+            shared: Arc::new(shared),
+            running: BTreeMap::new(),
+            unmonitored: BTreeSet::new(),
+            states: ProbeStates::default(),
+        }
+    }
+
+    /// Probes what `config` asks for from here on: at the start, and at each reload before the
+    /// snapshot is handed to the workers. Call it within a tokio runtime.
+    ///
+    /// A target whose settings did not change goes on undisturbed. One whose settings did keeps its
+    /// health until probes change it. An origin that served without a monitor counts as healthy
+    /// until its first probe ends. Any other new one is unknown until then, see
+    /// [`Prober::settled`].
+    pub fn apply(&mut self, config: &Config) {
+        let wanted = plan::wanted(config, &self.table);
+        // The system's authorities may change between two reloads, so that they are read anew.
+        let system = tls::SystemTrust::default();
+        self.running.retain(|key, running| {
+            let stays = wanted.probed.contains_key(key);
+            if !stays {
+                running.task.abort();
+            }
+            stays
+        });
+        for (key, planned) in wanted.probed {
+            let before = self.running.get(&key).map(|running| &running.target);
+            let same =
+                |t: &Arc<Target>| t.plan == planned.plan && Arc::ptr_eq(&t.live, &planned.live);
+            if before.is_some_and(same) {
+                continue;
+            }
+            let tracker = match before {
+                Some(_) => Tracker::resume(decided(planned.live.health())),
+                None => self.admit(&key, &planned.live),
+            };
+            let running = self.start(key.clone(), planned, tracker, &system);
+            if let Some(former) = self.running.insert(key, running) {
+                former.task.abort();
+            }
+        }
+        self.unmonitored = wanted.unmonitored;
+        self.states.set(self.running.values().map(|running| running.target.clone()).collect());
+    }
+
+    /// Waits until a probe of every target has ended, at most for `bound`; whether all have. A
+    /// reload that waits for it before it hands the snapshot to the workers never finds a new pool
+    /// without a healthy origin only because nobody asked yet.
+    pub async fn settled(&self, bound: Duration) -> bool {
+        let deadline = Instant::now() + bound;
+        loop {
+            let ended = self.shared.ended.notified();
+            if self.running.values().all(|running| lock(&running.target.progress).probes > 0) {
+                return true;
+            }
+            if timeout_at(deadline, ended).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// The state of every target in order of pool and origin.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<ProbeState> {
+        self.states.snapshot()
+    }
+
+    /// A handle for status pages, which outlives borrowings of the prober and may go to any thread.
+    #[must_use]
+    pub fn states(&self) -> ProbeStates {
+        self.states.clone()
+    }
+
+    /// The tracker of an origin that was not probed before.
+    fn admit(&self, key: &Key, live: &OriginLive) -> Tracker {
+        let now = live::now_ms();
+        if self.unmonitored.contains(key) {
+            live.set_health(Health::Healthy, "", now, false);
+        } else if live.health() != Health::Unknown {
+            // It was disabled in between: what was known then says nothing.
+            live.set_health(Health::Unknown, "", now, false);
+        }
+        Tracker::default()
+    }
+
+    fn start(
+        &self,
+        key: Key,
+        planned: Planned,
+        tracker: Tracker,
+        system: &tls::SystemTrust,
+    ) -> Running {
+        let target = Arc::new(Target {
+            key,
+            session: tls::session(&planned.plan, system),
+            plan: planned.plan,
+            live: planned.live,
+            progress: Mutex::new(Progress { tracker, ..Progress::default() }),
+        });
+        let task = tokio::spawn(watch(target.clone(), self.shared.clone()));
+        Running { target, task }
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        for running in self.running.values() {
+            running.task.abort();
+        }
+    }
+}
+
+/// Reads the state of all targets.
+#[derive(Clone, Debug, Default)]
+pub struct ProbeStates(Arc<Mutex<Vec<Arc<Target>>>>);
+
+impl ProbeStates {
+    /// The state of every target in order of pool and origin.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<ProbeState> {
+        lock(&self.0).iter().map(|target| target.state()).collect()
+    }
+
+    fn set(&self, targets: Vec<Arc<Target>>) {
+        *lock(&self.0) = targets;
+    }
+}
+
+impl Shared {
+    /// A place among the probes of one time.
+    async fn place(&self, suspect: bool) -> Option<SemaphorePermit<'_>> {
+        let lane = if suspect { &self.suspects } else { &self.usual };
+        // The semaphores are never closed; without a place there would be no bound, so no probe.
+        lane.acquire().await.ok()
+    }
+}
+
+/// The life of one target: the first probe at once, later ones at the ticks of its phase.
+async fn watch(target: Arc<Target>, shared: Arc<Shared>) {
+    let interval = target.plan.monitor.interval;
+    let identity = format!("{} {} {}", target.key.pool, target.key.origin, target.key.identity);
+    let phase = schedule::phase(rng::stable_hash(identity.as_bytes()), interval);
+    // Half an interval lies at least between the first probe and the second.
+    let mut elapsed = shared.epoch.elapsed().saturating_add(interval / 2);
+    loop {
+        let Some(place) = shared.place(target.is_suspect()).await else { return };
+        let result = attempt::probe(&target.plan, &target.session, &target.live).await;
+        drop(place);
+        target.record(result);
+        shared.ended.notify_waiters();
+        elapsed = elapsed.max(shared.epoch.elapsed());
+        let tick = schedule::next_tick(elapsed, phase, interval);
+        rest(&target, shared.epoch + tick).await;
+        elapsed = tick;
+    }
+}
+
+/// Sleeps until `tick`, or until the name of an origin without addresses has some.
+async fn rest(target: &Target, tick: Instant) {
+    while target.live.addresses.load().is_empty() {
+        let check = Instant::now() + ADDRESS_CHECK;
+        if check >= tick {
+            break;
+        }
+        sleep_until(check).await;
+        if !target.live.addresses.load().is_empty() {
+            return;
+        }
+    }
+    sleep_until(tick).await;
+}
+
+impl Target {
+    fn is_suspect(&self) -> bool {
+        lock(&self.progress).last.is_some()
+    }
+
+    /// Notes the end of a probe, and a change of health where it is one.
+    fn record(&self, result: Result<Duration, Failure>) {
+        let now = live::now_ms();
+        let mut progress = lock(&self.progress);
+        let first = progress.tracker.healthy().is_none();
+        let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Failure };
+        let (up, down) = (self.plan.monitor.consecutive_up, self.plan.monitor.consecutive_down);
+        let change = progress.tracker.observe(outcome, up, down);
+        progress.last_ms = now;
+        progress.probes += 1;
+        match &result {
+            Ok(rtt) => {
+                let rtt = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1);
+                self.live.probe_rtt_us.store(rtt, std::sync::atomic::Ordering::Relaxed);
+            }
+            Err(failure) => {
+                progress.failures += 1;
+                self.live.set_reason(failure.reason.text());
+            }
+        }
+        progress.last = result.err();
+        let reason = progress.last.as_ref().map_or("", |failure| failure.reason.text());
+        match change {
+            Some(Transition::Up) => self.live.set_health(Health::Healthy, "", now, !first),
+            Some(Transition::Down) => self.live.set_health(Health::Unhealthy, reason, now, false),
+            None => return,
+        }
+        self.tell(change == Some(Transition::Up), first, progress.last.as_ref());
+    }
+
+    fn tell(&self, up: bool, first: bool, failure: Option<&Failure>) {
+        let (level, message) = match (up, first) {
+            (true, true) => (Level::Debug, "the origin is healthy"),
+            (true, false) => (Level::Info, "the origin is healthy again"),
+            (false, _) => (Level::Warn, "the origin is unhealthy and gets no requests"),
+        };
+        let reason = failure.map_or("", |failure| failure.reason.text());
+        let detail = failure.map_or("", |failure| failure.detail.as_str());
+        let mut fields: Vec<operator_log::Field<'_>> = vec![
+            ("pool", &self.key.pool),
+            ("origin", &self.key.origin),
+            ("address", &self.key.identity),
+            ("monitor", &self.plan.monitor.name),
+        ];
+        if failure.is_some() {
+            fields.push(("reason", &reason));
+            fields.push(("detail", &detail));
+        }
+        operator_log::event(level, "origin_health", message, &fields);
+    }
+
+    fn state(&self) -> ProbeState {
+        use std::sync::atomic::Ordering::Relaxed;
+        let progress = lock(&self.progress);
+        ProbeState {
+            pool: self.key.pool.clone(),
+            origin: self.key.origin.clone(),
+            monitor: self.plan.monitor.name.clone(),
+            kind: self.plan.monitor.kind,
+            health: self.live.health(),
+            reason: progress.last.as_ref().map(|failure| failure.reason),
+            detail: progress.last.as_ref().map(|f| f.detail.clone()).unwrap_or_default(),
+            rtt_us: self.live.probe_rtt_us.load(Relaxed),
+            last_ms: progress.last_ms,
+            changed_ms: self.live.changed_ms.load(Relaxed),
+            probes: progress.probes,
+            failures: progress.failures,
+        }
+    }
+}
+
+fn decided(health: Health) -> Option<bool> {
+    match health {
+        Health::Unknown => None,
+        Health::Healthy => Some(true),
+        Health::Unhealthy => Some(false),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
