@@ -15,6 +15,7 @@ impl SplitMix64 {
 
     /// The next number, uniform over all of u64.
     #[inline]
+    #[expect(clippy::should_implement_trait, reason = "an endless source needs no Option")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0)
