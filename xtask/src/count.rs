@@ -34,15 +34,16 @@ impl AddAssign for Count {
     }
 }
 
-/// Sums the closing lines of cargo test and of cargo-nextest in `text`.
+/// The closing line of cargo-nextest in `text`, or the sum of those of cargo test. What a failed
+/// test printed is shown by cargo-nextest too, and may hold lines of the other form.
 pub(crate) fn tests(text: &str) -> Count {
+    let summary = |line: &str| line.trim_start().strip_prefix("Summary [").map(nextest);
+    if let Some(count) = text.lines().rev().find_map(summary) {
+        return count;
+    }
     let mut sum = Count::default();
-    for line in text.lines() {
-        if let Some(rest) = line.trim_start().strip_prefix("test result: ") {
-            sum += Count { passed: before(rest, " passed"), failed: before(rest, " failed") };
-        } else if let Some(rest) = line.trim_start().strip_prefix("Summary [") {
-            sum += nextest(rest);
-        }
+    for rest in text.lines().filter_map(|line| line.strip_prefix("test result: ")) {
+        sum += Count { passed: before(rest, " passed"), failed: before(rest, " failed") };
     }
     sum
 }
@@ -79,6 +80,11 @@ mod tests {
             ("  Summary [   0.012s] 1 test run: 1 passed, 0 skipped", 1, 0),
             ("  Summary [   0.012s] 5 tests run: 3 passed (1 slow), 1 failed, 1 timed out", 3, 2),
             ("  Summary [   0.012s] 4/9 tests run: 4 passed, 0 skipped", 4, 5),
+            (
+                "    test result: FAILED. 0 passed; 1 failed;\nSummary [1s] 1 test run: 0 passed",
+                0,
+                1,
+            ),
             ("warning: a test named `passed` failed", 0, 0),
         ] {
             assert_eq!(tests(text), Count { passed, failed }, "{text}");
