@@ -4,6 +4,10 @@
 //! decided by its caller.
 
 mod bytes;
+pub mod client_hello;
 pub mod date;
 mod faults;
+pub mod forwarded;
 pub mod h1;
+pub mod path;
+pub mod proxy_header;

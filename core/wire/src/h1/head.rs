@@ -77,7 +77,7 @@ pub struct Field {
 pub struct HeadLimits {
     /// Bytes of the start line without its CRLF (414).
     pub line_bytes: usize,
-    /// Bytes of all field lines together (431).
+    /// Bytes of all field lines together, each with its CRLF (431).
     pub section_bytes: usize,
     /// Number of fields (431).
     pub fields: usize,

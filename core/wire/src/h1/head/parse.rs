@@ -64,7 +64,7 @@ impl Cursor {
         self.scanned = start;
     }
 
-    fn to_fields(&mut self, start: usize) {
+    fn begin_fields(&mut self, start: usize) {
         self.next_line(start);
         self.section = start;
         self.stage = Stage::Fields;
@@ -82,7 +82,7 @@ impl Cursor {
             // While a line is known to be cut short, only its end is looked for.
             let whole = if self.scanned == self.line { read_field(buf, self.line) } else { None };
             if let Some(field) = whole {
-                if field.line.end as usize - 2 > room {
+                if field.line.end as usize > room {
                     return Err(HeadError::SectionTooLarge);
                 }
                 if fields.len() >= limits.fields {
@@ -100,6 +100,9 @@ impl Cursor {
             let Some(end) = self.line_end(buf, room, HeadError::SectionTooLarge)? else {
                 return Ok(false);
             };
+            if end + 2 > room {
+                return Err(HeadError::SectionTooLarge);
+            }
             if fields.len() >= limits.fields {
                 return Err(HeadError::TooManyFields);
             }
@@ -285,7 +288,7 @@ impl RequestParser {
             return Err(HeadError::BadSpace);
         }
         self.head.version = version(rest)?;
-        self.cursor.to_fields(end + 2);
+        self.cursor.begin_fields(end + 2);
         Ok(true)
     }
 
@@ -364,7 +367,7 @@ impl ResponseParser {
             _ => return Err(HeadError::BadStatus),
         }
         self.head.reason = Span::new((8 + 4 + 1).min(end), end);
-        self.cursor.to_fields(end + 2);
+        self.cursor.begin_fields(end + 2);
         Ok(true)
     }
 
