@@ -10,7 +10,7 @@ use crate::run::{self, Show};
 /// Program, and the package that brings it.
 const NEEDED: [(&str, &str); 6] = [
     ("curl", "curl"),
-    ("nginx", "nginx-light"),
+    ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("wrk", "wrk"),
     ("openssl", "openssl"),

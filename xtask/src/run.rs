@@ -118,16 +118,17 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Builds every target of the workspace once, in the profile and with the features of the tests.
+/// Builds the whole workspace: `--all-targets`, once in the profile and with the features of the
+/// tests, or `--bins`.
 ///
 /// # Errors
 /// When cargo cannot be started.
-pub(crate) fn build_all() -> Result<bool> {
-    let mut build = cargo(&["build", "--quiet", "--workspace", "--all-targets", "--locked"]);
+pub(crate) fn build(targets: &str) -> Result<bool> {
+    let mut build = cargo(&["build", "--quiet", "--workspace", targets, "--locked"]);
     Ok(finish(&mut build, Show::Live)?.ok)
 }
 
-/// The `weir` program that [`build_all`] leaves beside this one.
+/// The `weir` program that [`build`] leaves beside this one.
 ///
 /// # Errors
 /// When it is not there.

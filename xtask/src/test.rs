@@ -119,7 +119,7 @@ fn perform(group: Group) -> Result<Count> {
         }
         Group::Tidy => tidy::check_all(),
         Group::Packages => packages::install().map(|()| Count::default()),
-        Group::Build => run::build_all().map(|ok| Count::default().with_exit(ok)),
+        Group::Build => run::build("--all-targets").map(|ok| Count::default().with_exit(ok)),
         Group::Tests => tests(),
         Group::Doctests => doctests(),
         Group::Docs => check_docs::check_all(),
