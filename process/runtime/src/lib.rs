@@ -16,3 +16,4 @@ pub mod retire;
 pub mod service;
 pub mod signals;
 pub mod sockets;
+pub mod unix_socket;

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use core_model::config::{LogFormat, LogLevel};
+
 /// Lines of one event name within one [`WINDOW`]; enough to see a pattern, too few to fill a disk.
 pub const EVENTS_PER_WINDOW: u32 = 20;
 
@@ -47,11 +49,6 @@ impl Level {
         }
     }
 
-    /// The level of that [`name`](Self::name), if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Error, Self::Warn, Self::Info, Self::Debug].into_iter().find(|l| l.name() == name)
-    }
-
     /// The priority of syslog(3), as the journal reads it from a `<N>` prefix.
     fn syslog_priority(self) -> u8 {
         match self {
@@ -73,13 +70,22 @@ pub enum Format {
     Json = 1,
 }
 
-impl Format {
-    /// The format of that name (`text`, `json`), if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "text" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            _ => None,
+impl From<LogLevel> for Level {
+    fn from(configured: LogLevel) -> Self {
+        match configured {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+        }
+    }
+}
+
+impl From<LogFormat> for Format {
+    fn from(configured: LogFormat) -> Self {
+        match configured {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
         }
     }
 }

@@ -30,6 +30,14 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// Probes without an answer before the connection is given up: three minutes of silence in all.
 pub const KEEPALIVE_PROBES: u32 = 3;
 
+/// Time within which a listener under retirement gives its address up, with room for the worker that
+/// does it to come to its turn.
+const RETIRED_WITHIN: Duration = Duration::from_secs(2);
+const _: () = assert!(RETIRED_WITHIN.as_millis() > 2 * crate::retire::HANDSHAKE_MAX.as_millis());
+
+/// The pause between two tries to bind an address under retirement.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// Why an address cannot be listened on; each message names the address and what would help.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -143,6 +151,29 @@ pub fn bind_or_take(
     }
     listeners.push(listener);
     Ok(listeners)
+}
+
+/// As [`bind`], for a listener that a reload adds: an address that a listener of this process still
+/// holds because it is being retired is waited for, until `retire` must have given it up.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_when_retired(
+    address: SocketAddr,
+    workers: usize,
+    backlog: u32,
+) -> Result<Vec<TcpListener>, BindError> {
+    let start = tokio::time::Instant::now();
+    loop {
+        match bind(address, workers, backlog) {
+            Err(BindError::InUse { holder: Some(holder), .. })
+                if holder.pid == std::process::id() && start.elapsed() < RETIRED_WITHIN =>
+            {
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A socket bound to the address. `shared` joins the group that an earlier one opened; the first

@@ -122,3 +122,31 @@ fn a_connection_is_prepared_and_comes_from_its_source() {
     let error = io::Read::read(&mut &served, &mut buffer).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
+
+#[test]
+fn an_address_under_retirement_is_waited_for() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut listeners = bind(loopback(), 1, 16).unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let listener = listeners.remove(0);
+    // The client stays half open for the listener, so that retirement takes all of its time.
+    SockRef::from(&listener)
+        .attach_filter(&[
+            socket2::SockFilter::new(0x30, 0, 0, 13),
+            socket2::SockFilter::new(0x54, 0, 0, 0x02),
+            socket2::SockFilter::new(0x15, 0, 1, 0x02),
+            socket2::SockFilter::new(0x06, 0, 0, u32::MAX),
+            socket2::SockFilter::new(0x06, 0, 0, 0),
+        ])
+        .unwrap();
+    let _client = TcpStream::connect(address).unwrap();
+    let (retired, bound) = runtime.block_on(async {
+        tokio::join!(crate::retire::retire(listener, |_, _| ()), async {
+            assert!(bind(address, 1, 16).is_err());
+            bind_when_retired(address, 2, 16).await
+        })
+    });
+    assert_eq!(bound.unwrap().len(), 2);
+    // Given up; or, on a machine that paused for long, completed by the repeated SYN-ACK.
+    assert!(retired.left_some || retired.taken == 1, "{retired:?}");
+}
