@@ -1,8 +1,8 @@
 //! Side-by-side measurements of Weir and real peers: `cargo xtask bench http [ROW…]`.
 //!
 //! What is measured: CPU time of a proxy's process tree per completed request, memory per idle
-//! connection, latencies at a low rate, user-space instructions per request. One worker each, pinned
-//! to one CPU; load and origin on the other; rounds interleaved; the minimum of the rounds counts.
+//! connection, latencies at a low rate, user-space instructions per request. One worker each,
+//! pinned to one CPU; load and origin on the other; rounds interleaved; the minimum counts.
 //! Nothing here sends a byte to an address outside this machine while it measures.
 
 pub mod histogram;

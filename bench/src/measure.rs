@@ -46,6 +46,8 @@ pub fn all(options: &Options, places: &Places, peers: &[Box<dyn Peer>]) -> Resul
     }
     fs::create_dir_all(&places.work)?;
     let descriptors = machine::raise_descriptors();
+    // Told before pinning, which hides the other CPUs.
+    let described = machine::describe();
     if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
         eprintln!("bench: one CPU only: proxy and load share it, figures are not comparable");
     } else {
@@ -59,14 +61,14 @@ pub fn all(options: &Options, places: &Places, peers: &[Box<dyn Peer>]) -> Resul
         peers,
     };
     let mut report = Report {
-        machine: machine::describe(),
+        machine: described,
         peers: peers.iter().map(|peer| (peer.name(), peer.version().to_owned())).collect(),
         method: format!(
             "minimum of {} interleaved rounds of {:?}, one worker pinned to a CPU, load and origin \
              on another, {descriptors} descriptors, {}, {}",
             options.rounds,
             options.window,
-            if namespace::inside() { "cubic" } else { "the machine's congestion control" },
+            namespace::congestion_control(),
             tls::OFFER,
         ),
         lines: Vec::new(),
@@ -195,6 +197,7 @@ impl Bench<'_> {
         let details = json!({
             "figures": figures,
             "cpu_us_per_request": per_request,
+            "cpu_busy": nanos / 1e9 / outcome.elapsed.as_secs_f64(),
             "completed": outcome.completed,
             "failed": outcome.failed,
             "resumed": outcome.resumed,

@@ -154,7 +154,8 @@ pub fn free_address() -> Result<SocketAddr> {
     listener.local_addr().context("a free port")
 }
 
-/// What a program says about its version, on either output, first line.
+/// What a program says about its version, on either output, first line, without
+/// the words around it.
 fn version(command: &[OsString], argument: &str) -> Result<String> {
     let (program, arguments) = command.split_first().context("an empty command")?;
     let output = Command::new(program)
@@ -165,7 +166,8 @@ fn version(command: &[OsString], argument: &str) -> Result<String> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown version");
-    Ok(line.trim().to_owned())
+    let told = line.trim().trim_start_matches("nginx version: ");
+    Ok(told.split(" - http").next().unwrap_or(told).to_owned())
 }
 
 /// The first version number in a line, as numbers.

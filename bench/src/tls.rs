@@ -1,7 +1,7 @@
 //! The certificate of the run and the TLS client of the load.
 //!
-//! One cipher suite and one group are offered: OpenSSL-based peers and rustls would otherwise choose
-//! differently and do different work.
+//! One cipher suite and one group are offered: OpenSSL-based peers and rustls would otherwise
+//! choose differently and do different work.
 
 use std::fs;
 use std::path::{Path, PathBuf};
