@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod accounts;
+pub mod config_file;
 mod half_open;
 pub mod live;
 pub mod metrics;

@@ -1,0 +1,101 @@
+//! `[runtime]`, `[admin]` and `[logging]`.
+
+use super::super::access::Account;
+use super::super::check::Table;
+use super::super::text::{quote, show_time};
+use super::{Builder, parsed};
+use core_model::ListenAddress;
+use core_model::config::{AccessLog, Admin, LogFormat, LogLevel, LogTarget, Logging, Runtime};
+use std::thread::available_parallelism;
+
+/// Worker threads where nothing is said and the machine has more cores than this.
+const WORKERS_MAX: usize = 256;
+
+impl Builder<'_> {
+    pub(super) fn runtime(&mut self, table: &Table) -> Runtime {
+        let usable = available_parallelism().map_or(1, |cores| cores.get().min(WORKERS_MAX));
+        let workers = if table.given("workers") { table.size("workers") } else { usable };
+        let runtime = Runtime {
+            workers,
+            user: table.text("user").map(str::to_owned),
+            group: table.text("group").map(str::to_owned),
+            drain_timeout: table.time("drain_timeout"),
+            dns_min_ttl: table.time("dns_min_ttl"),
+            dns_max_ttl: table.time("dns_max_ttl"),
+            dns_servers: parsed(table.list("dns_servers")),
+        };
+        if runtime.dns_min_ttl > runtime.dns_max_ttl {
+            let max = show_time(runtime.dns_max_ttl);
+            let what = format!("`{}` exceeds dns_max_ttl", show_time(runtime.dns_min_ttl));
+            self.fault(table, "dns_min_ttl", what, format!("at most {max}"));
+        }
+        if runtime.group.is_some() && runtime.user.is_none() && !table.refused("user") {
+            self.fault(table, "group", "`group` without `user`", "both, or `user` alone");
+        }
+        self.find_account(table);
+        runtime
+    }
+
+    /// Looks the user up where Weir runs as root and so becomes that user.
+    fn find_account(&mut self, table: &Table) {
+        let Some(user) = table.text("user").filter(|_| self.world.root && self.world.files) else {
+            return;
+        };
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let (passwd, groups) = (read("/etc/passwd"), read("/etc/group"));
+        let group = table.text("group");
+        let known = groups.lines().filter_map(|line| line.split(':').next());
+        if let Some(group) = group.filter(|group| !known.clone().any(|name| name == *group)) {
+            let (at, path) = (table.at_of("group"), table.path_of("group"));
+            let what = format!("there is no group {}", quote(group));
+            let valid = "a group of /etc/group".to_owned();
+            self.report.unknown(at, &path, what, valid, group, known);
+        }
+        self.account = Account::find(user, group, &passwd, &groups);
+        if self.account.is_none() {
+            let names = passwd.lines().filter_map(|line| line.split(':').next());
+            let (at, path) = (table.at_of("user"), table.path_of("user"));
+            let what = format!("there is no user {}", quote(user));
+            let valid = format!("a user of /etc/passwd; useradd --system {user} makes one");
+            self.report.unknown(at, &path, what, valid, user, names);
+        }
+    }
+
+    pub(super) fn admin(&mut self, table: &Table) -> Admin {
+        let address: Option<ListenAddress> =
+            table.text("address").and_then(|address| address.parse().ok());
+        let remote = match &address {
+            Some(ListenAddress::Tcp(address)) => !address.ip().to_canonical().is_loopback(),
+            _ => false,
+        };
+        if remote && !table.bool("allow_remote") {
+            let shown = quote(table.text("address").unwrap_or(""));
+            let what = format!("{shown} is reached by other machines");
+            let valid = "127.0.0.1, ::1 or unix:/path; or allow_remote = true as well";
+            self.fault(table, "address", what, valid);
+        }
+        Admin { address }
+    }
+
+    pub(super) fn logging(&mut self, table: &Table) -> Logging {
+        let level = match table.text("level") {
+            Some("error") => LogLevel::Error,
+            Some("warn") => LogLevel::Warn,
+            Some("debug") => LogLevel::Debug,
+            _ => LogLevel::Info,
+        };
+        let access = table.table("access").map(|access| {
+            let target = match access.text("path") {
+                Some("stdout") | None => LogTarget::Stdout,
+                Some(path) => LogTarget::File(self.file_of(access.at_of("path"), path)),
+            };
+            let buffer_lines = access.size("buffer_lines");
+            AccessLog { target, format: format_of(access.text("format")), buffer_lines }
+        });
+        Logging { level, format: format_of(table.text("format")), access }
+    }
+}
+
+fn format_of(word: Option<&str>) -> LogFormat {
+    if word == Some("json") { LogFormat::Json } else { LogFormat::Text }
+}

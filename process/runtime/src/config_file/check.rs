@@ -1,0 +1,511 @@
+//! Compares one file with the schema: gives tables whose values have the right kind and range.
+//!
+//! Every fault is reported and the value left out, so that what follows sees defaults in its place.
+
+use super::report::{At, Report};
+use super::schema::{Default, Key, Kind, Section, TEXT_MAX, Text};
+use super::text::{self, quote};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+/// A value of the right kind.
+#[derive(Debug)]
+pub(crate) enum Value {
+    Bool(bool),
+    Int(u64),
+    Time(Duration),
+    Text(String),
+    Port(Option<u16>),
+    List(Vec<Item>),
+    Map(Vec<(String, Item)>),
+    Table(Table),
+    Tables(Vec<Table>),
+}
+
+/// A value and its place.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) at: At,
+    pub(crate) value: Value,
+}
+
+impl Item {
+    /// The text, where it is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+}
+
+/// A checked table. Reading a key that is not given gives its default.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) at: At,
+    pub(crate) path: String,
+    section: &'static Section,
+    items: BTreeMap<&'static str, Item>,
+    given: Vec<(&'static str, At)>,
+}
+
+impl Table {
+    fn empty(section: &'static Section, at: At, path: String) -> Self {
+        let mut table = Self { at, path, section, items: BTreeMap::new(), given: Vec::new() };
+        for key in section.keys {
+            if let Kind::Table(inner) = key.kind {
+                let value = Value::Table(Self::empty(inner, at, table.path_of(key.name)));
+                table.items.insert(key.name, Item { at, value });
+            }
+        }
+        table
+    }
+
+    /// The path of a key of this table.
+    pub(crate) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// The place of a key, or of the table where it is not given.
+    pub(crate) fn at_of(&self, key: &str) -> At {
+        match self.items.get(key) {
+            Some(item) if self.given(key) => item.at,
+            _ => self.given.iter().find(|(name, _)| *name == key).map_or(self.at, |(_, at)| *at),
+        }
+    }
+
+    /// Whether the file has this key, right or wrong.
+    pub(crate) fn given(&self, key: &str) -> bool {
+        self.given.iter().any(|(name, _)| *name == key)
+    }
+
+    /// Whether the file has this key with a value that was refused.
+    pub(crate) fn refused(&self, key: &str) -> bool {
+        self.given(key) && !self.items.contains_key(key)
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.items.get(key).map(|item| &item.value)
+    }
+
+    fn default_of(&self, key: &str) -> Default {
+        let key = self.section.key(key);
+        debug_assert!(key.is_some(), "every key that is read stands in the schema");
+        key.map_or(Default::Empty, |key| key.default)
+    }
+
+    /// A switch.
+    pub(crate) fn bool(&self, key: &str) -> bool {
+        match (self.value(key), self.default_of(key)) {
+            (Some(Value::Bool(on)), _) => *on,
+            (_, Default::Bool(on)) => on,
+            _ => false,
+        }
+    }
+
+    /// A number, a size, or the steps of a share.
+    pub(crate) fn int(&self, key: &str) -> u64 {
+        match (self.value(key), self.default_of(key)) {
+            (Some(Value::Int(number)), _) => *number,
+            (_, Default::Int(number)) => number,
+            _ => 0,
+        }
+    }
+
+    /// A number of a range that fits.
+    pub(crate) fn int32(&self, key: &str) -> u32 {
+        u32::try_from(self.int(key)).unwrap_or(u32::MAX)
+    }
+
+    /// A number of a range that fits.
+    pub(crate) fn size(&self, key: &str) -> usize {
+        usize::try_from(self.int(key)).unwrap_or(usize::MAX)
+    }
+
+    /// A time.
+    pub(crate) fn time(&self, key: &str) -> Duration {
+        match (self.value(key), self.default_of(key)) {
+            (Some(Value::Time(time)), _) => *time,
+            (_, Default::Time(time)) => time,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// A text or word.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match (self.value(key), self.default_of(key)) {
+            (Some(Value::Text(text)), _) => Some(text),
+            (_, Default::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// `true`, `false` or a port.
+    pub(crate) fn port(&self, key: &str) -> Option<u16> {
+        if let Some(Value::Port(port)) = self.value(key) { *port } else { None }
+    }
+
+    /// A list of values.
+    pub(crate) fn list(&self, key: &str) -> &[Item] {
+        if let Some(Value::List(items)) = self.value(key) { items } else { &[] }
+    }
+
+    /// Free keys with their values.
+    pub(crate) fn map(&self, key: &str) -> &[(String, Item)] {
+        if let Some(Value::Map(items)) = self.value(key) { items } else { &[] }
+    }
+
+    /// A table.
+    pub(crate) fn table(&self, key: &str) -> Option<&Self> {
+        if let Some(Value::Table(table)) = self.value(key) { Some(table) } else { None }
+    }
+
+    /// A list of tables.
+    pub(crate) fn tables(&self, key: &str) -> &[Self] {
+        if let Some(Value::Tables(tables)) = self.value(key) { tables } else { &[] }
+    }
+}
+
+/// Checks one file.
+pub(crate) struct Checker<'a> {
+    /// Takes the faults.
+    pub(crate) report: &'a mut Report,
+    /// The file.
+    pub(crate) source: usize,
+    /// Gives the value of an environment variable.
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Checker<'_> {
+    fn at(&self, span: &Range<usize>) -> At {
+        At { source: self.source, offset: span.start }
+    }
+
+    /// Checks a table against its section.
+    pub(crate) fn table(
+        &mut self,
+        section: &'static Section,
+        table: &DeTable<'_>,
+        at: At,
+        path: String,
+    ) -> Table {
+        let mut checked = Table::empty(section, at, path);
+        for (name, value) in table {
+            self.entry(section, name, value, &mut checked);
+        }
+        for key in section.keys {
+            let missing = matches!(key.default, Default::Required) && !checked.given(key.name);
+            if missing && !self.report.source_broken(self.source) {
+                let what = format!("`{}` is missing", key.name);
+                self.report.fault(at, &checked.path, what, valid_of(&key.kind));
+            }
+        }
+        checked
+    }
+
+    fn entry(
+        &mut self,
+        section: &'static Section,
+        name: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        checked: &mut Table,
+    ) {
+        let at = self.at(&name.span());
+        let word: &str = name.get_ref().as_ref();
+        if let Some(key) = section.key(word) {
+            checked.given.push((key.name, at));
+            if let Some(item) = self.value(&key.kind, value, &checked.path_of(key.name)) {
+                let at = if matches!(item.value, Value::Table(_)) { at } else { item.at };
+                checked.items.insert(key.name, Item { at, value: item.value });
+            }
+            return;
+        }
+        let path = checked.path_of(&clean(word));
+        if let Some(later) = section.later.iter().find(|later| later.name == word) {
+            let what = format!("Cloudflare has `{word}`; this version of Weir does not yet");
+            self.report.fault(at, &path, what, later.today);
+            return;
+        }
+        let names = section.keys.iter().map(|key| key.name);
+        let what = format!("{} is not a key of this table", quote(word));
+        let all: Vec<&str> = names.clone().collect();
+        self.report.unknown(at, &path, what, all.join(", "), word, names);
+    }
+
+    fn value(&mut self, kind: &Kind, found: &Spanned<DeValue<'_>>, path: &str) -> Option<Item> {
+        let at = self.at(&found.span());
+        let value = match (kind, found.get_ref()) {
+            (Kind::Bool, DeValue::Boolean(on)) => Some(Value::Bool(*on)),
+            (Kind::Fixed { only, why }, DeValue::Boolean(on)) => {
+                if on != only {
+                    self.report.fault(at, path, format!("`{on}`: {why}"), format!("{only}"));
+                }
+                Some(Value::Bool(*only))
+            }
+            (Kind::SwitchOrPort, DeValue::Boolean(on)) => Some(Value::Port(on.then_some(443))),
+            (Kind::SwitchOrPort, DeValue::Integer(_)) => self
+                .number(found.get_ref(), 1, 65_535, at, path, kind)
+                .map(|port| Value::Port(u16::try_from(port).ok())),
+            (Kind::Int { min, max, .. } | Kind::Size { min, max }, DeValue::Integer(_)) => {
+                self.number(found.get_ref(), *min, *max, at, path, kind).map(Value::Int)
+            }
+            (Kind::OneOf(of), DeValue::Integer(_)) => {
+                let number = self.number(found.get_ref(), 0, u64::MAX, at, path, kind)?;
+                if !of.contains(&number) {
+                    self.report.fault(at, path, format!("`{number}`"), valid_of(kind));
+                    return None;
+                }
+                Some(Value::Int(number))
+            }
+            (Kind::Share { steps }, DeValue::Float(_) | DeValue::Integer(_)) => {
+                self.share(*steps, found.get_ref(), at, path, kind)
+            }
+            (
+                Kind::Size { .. } | Kind::Time { .. } | Kind::Text(_) | Kind::Choice { .. },
+                DeValue::String(text),
+            ) => {
+                let text = self.expanded(text, at, path)?;
+                self.from_text(kind, text, at, path)
+            }
+            (Kind::List { .. } | Kind::Tables { .. }, DeValue::Array(_)) => {
+                self.many(kind, found, path)
+            }
+            (Kind::Map { key, of }, DeValue::Table(table)) => Some(self.map(*key, of, table, path)),
+            (Kind::Table(section) | Kind::Switch(section), DeValue::Table(table)) => {
+                Some(Value::Table(self.table(section, table, at, path.to_owned())))
+            }
+            (_, other) => {
+                self.report.fault(at, path, format!("found {}", describe(other)), valid_of(kind));
+                None
+            }
+        };
+        value.map(|value| Item { at, value })
+    }
+
+    fn expanded(&mut self, text: &str, at: At, path: &str) -> Option<String> {
+        let expanded = match text::expand(text, self.env) {
+            Ok(expanded) => expanded,
+            Err(wrong) => {
+                for (what, valid) in wrong {
+                    self.report.fault(at, path, what, valid);
+                }
+                return None;
+            }
+        };
+        if expanded.len() > TEXT_MAX {
+            let what = format!("found a text of {} bytes", expanded.len());
+            self.report.fault(at, path, what, format!("at most {TEXT_MAX} bytes"));
+            return None;
+        }
+        Some(expanded)
+    }
+
+    fn from_text(&mut self, kind: &Kind, found: String, at: At, path: &str) -> Option<Value> {
+        match kind {
+            Kind::Size { min, max } => {
+                let size = text::parse_size(&found).filter(|size| (min..=max).contains(&size));
+                self.or_fault(size.map(Value::Int), &found, kind, at, path)
+            }
+            Kind::Time { min, max } => {
+                let time = text::parse_time(&found).filter(|time| (min..=max).contains(&time));
+                self.or_fault(time.map(Value::Time), &found, kind, at, path)
+            }
+            Kind::Choice { values, later } => {
+                if later.contains(&found.as_str()) {
+                    let what = later_value(&found);
+                    self.report.fault(at, path, what, valid_of(kind));
+                    return None;
+                }
+                if values.contains(&found.as_str()) {
+                    return Some(Value::Text(found));
+                }
+                let what = quote(&found);
+                let names = values.iter().copied();
+                self.report.unknown(at, path, what, valid_of(kind), &found, names);
+                None
+            }
+            Kind::Text(of) => {
+                if let Some(valid) = text::fault_of(*of, &found) {
+                    // A header value is often a secret, so it is not shown.
+                    let secret = *of == Text::HeaderValue;
+                    let what = if secret { "this value".to_owned() } else { quote(&found) };
+                    self.report.fault(at, path, format!("{what} is not valid here"), valid);
+                    // A wrong name still names its object, so that references to it are not
+                    // reported as well.
+                    return (*of == Text::Name).then_some(Value::Text(found));
+                }
+                Some(Value::Text(found))
+            }
+            _ => None,
+        }
+    }
+
+    fn or_fault(
+        &mut self,
+        value: Option<Value>,
+        found: &str,
+        kind: &Kind,
+        at: At,
+        path: &str,
+    ) -> Option<Value> {
+        if value.is_none() {
+            self.report.fault(at, path, format!("found {}", quote(found)), valid_of(kind));
+        }
+        value
+    }
+
+    fn number(
+        &mut self,
+        found: &DeValue<'_>,
+        min: u64,
+        max: u64,
+        at: At,
+        path: &str,
+        kind: &Kind,
+    ) -> Option<u64> {
+        let DeValue::Integer(digits) = found else { return None };
+        let number = u64::from_str_radix(digits.as_str(), digits.radix()).ok();
+        let number = number.filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            let what = format!("{} is out of range", quote(&digits.to_string()));
+            self.report.fault(at, path, what, valid_of(kind));
+        }
+        number
+    }
+
+    fn share(
+        &mut self,
+        steps: u32,
+        found: &DeValue<'_>,
+        at: At,
+        path: &str,
+        kind: &Kind,
+    ) -> Option<Value> {
+        let written = match found {
+            DeValue::Float(digits) => digits.as_str(),
+            DeValue::Integer(digits) if digits.radix() == 10 => digits.as_str(),
+            _ => "",
+        };
+        let scaled = written.parse::<f64>().ok().map(|share| share * f64::from(steps));
+        let whole = scaled.map(f64::round).unwrap_or(f64::NAN);
+        let exact = scaled.is_some_and(|scaled| (scaled - whole).abs() < 1e-6);
+        let step = (0..=steps).find(|step| f64::from(*step) == whole).filter(|_| exact);
+        if step.is_none() {
+            let what = format!("{} is out of range or between two steps", quote(written));
+            self.report.fault(at, path, what, valid_of(kind));
+        }
+        step.map(|step| Value::Int(u64::from(step)))
+    }
+
+    fn many(&mut self, kind: &Kind, found: &Spanned<DeValue<'_>>, path: &str) -> Option<Value> {
+        let entries = found.get_ref().as_array()?;
+        let at = self.at(&found.span());
+        let (min, max) = match kind {
+            Kind::Tables { min, max, .. } => (*min, *max),
+            Kind::List { min, .. } => (*min, super::schema::LIST_MAX),
+            _ => return None,
+        };
+        if entries.len() < min || entries.len() > max {
+            let what = format!("found {} entries", entries.len());
+            self.report.fault(at, path, what, format!("{min} to {max} entries"));
+            if entries.len() > max {
+                return None;
+            }
+        }
+        if let Kind::Tables { of, .. } = kind {
+            let mut tables = Vec::new();
+            for (index, entry) in entries.iter().enumerate() {
+                let (at, path) = (self.at(&entry.span()), format!("{path}[{index}]"));
+                match entry.get_ref() {
+                    DeValue::Table(table) => tables.push(self.table(of, table, at, path)),
+                    other => {
+                        let what = format!("found {}", describe(other));
+                        self.report.fault(at, &path, what, "a table");
+                    }
+                }
+            }
+            return Some(Value::Tables(tables));
+        }
+        let Kind::List { of, .. } = kind else { return None };
+        let items = entries.iter().enumerate();
+        let items =
+            items.filter_map(|(index, entry)| self.value(of, entry, &format!("{path}[{index}]")));
+        Some(Value::List(items.collect()))
+    }
+
+    fn map(&mut self, key: Text, of: &Kind, table: &DeTable<'_>, path: &str) -> Value {
+        let mut items = Vec::new();
+        for (name, value) in table {
+            let word: &str = name.get_ref().as_ref();
+            let path = format!("{path}.{}", clean(word));
+            if let Some(valid) = text::fault_of(key, word) {
+                let what = format!("{} is not valid here", quote(word));
+                let at = self.at(&name.span());
+                self.report.fault(at, &path, what, valid);
+            }
+            if let Some(item) = self.value(of, value, &path) {
+                items.push((word.to_owned(), Item { at: self.at(&name.span()), ..item }));
+            }
+        }
+        Value::Map(items)
+    }
+}
+
+/// What is said of a word that a later version may know.
+fn later_value(found: &str) -> String {
+    match found {
+        "h2" | "h3" | "h2c" => format!("this version of Weir does not speak `{found}` yet"),
+        _ => format!("Cloudflare has `{found}`; this version of Weir does not yet"),
+    }
+}
+
+/// A key as it stands in a path.
+fn clean(key: &str) -> String {
+    if text::is_token(key) { key.to_owned() } else { format!("{:?}", quote(key)) }
+}
+
+fn describe(found: &DeValue<'_>) -> String {
+    match found {
+        DeValue::String(text) => format!("the text {}", quote(text)),
+        DeValue::Integer(number) => format!("the number {}", quote(&number.to_string())),
+        DeValue::Float(number) => format!("the number {}", quote(&number.to_string())),
+        DeValue::Boolean(on) => format!("`{on}`"),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// What would be valid for a kind, in words.
+pub(crate) fn valid_of(kind: &Kind) -> String {
+    match kind {
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Fixed { only, .. } => format!("{only}"),
+        Kind::Int { min, max, unit } => format!("a whole number {min}..={max} ({unit})"),
+        Kind::OneOf(of) => {
+            let of: Vec<String> = of.iter().map(u64::to_string).collect();
+            of.join(", ")
+        }
+        Kind::Share { steps } => {
+            format!("a number from 0 to 1 in steps of {}", 1.0 / f64::from(*steps))
+        }
+        Kind::Time { min, max } => {
+            let (min, max) = (text::show_time(*min), text::show_time(*max));
+            format!("a time from \"{min}\" to \"{max}\", such as \"500ms\", \"10s\" or \"5m\"")
+        }
+        Kind::Size { min, max } => {
+            let (min, max) = (text::show_size(*min), text::show_size(*max));
+            format!("a size from {min} to {max}: bytes, or such as \"32KiB\" or \"10MiB\"")
+        }
+        Kind::Text(of) => text::valid_text(*of).to_owned(),
+        Kind::Choice { values, .. } => {
+            let values: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
+            values.join(", ")
+        }
+        Kind::SwitchOrPort => "true, false, or a port 1..=65535".to_owned(),
+        Kind::List { of, .. } => format!("a list, each entry: {}", valid_of(of)),
+        Kind::Map { of, .. } => format!("a table, each value: {}", valid_of(of)),
+        Kind::Table(_) | Kind::Switch(_) => "a table".to_owned(),
+        Kind::Tables { .. } => "tables".to_owned(),
+    }
+}
