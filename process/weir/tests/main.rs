@@ -4,4 +4,14 @@
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod origin_faults;
+#[cfg(test)]
+mod peers;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod support;

@@ -62,6 +62,7 @@ pub(crate) struct Client {
     raw: TcpStream,
     buffer: Vec<u8>,
     ended: Option<io::ErrorKind>,
+    leaf: Vec<u8>,
 }
 
 impl Client {
@@ -80,7 +81,7 @@ impl Client {
         raw.set_read_timeout(Some(SOON))?;
         raw.set_write_timeout(Some(SOON))?;
         let stream = Box::new(raw.try_clone()?);
-        Ok(Self { stream, raw, buffer: Vec::new(), ended: None })
+        Ok(Self { stream, raw, buffer: Vec::new(), ended: None, leaf: Vec::new() })
     }
 
     /// From another loopback address, to be another source.
@@ -115,8 +116,15 @@ impl Client {
         while tls.conn.is_handshaking() {
             tls.conn.complete_io(&mut tls.sock)?;
         }
+        let chain = tls.conn.peer_certificates().unwrap_or_default();
+        self.leaf = chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default();
         self.stream = Box::new(tls);
         Ok(())
+    }
+
+    /// The certificate the server showed, DER; empty without TLS.
+    pub(crate) fn leaf(&self) -> &[u8] {
+        &self.leaf
     }
 
     pub(crate) fn raw(&self) -> &TcpStream {

@@ -52,8 +52,11 @@ impl Edge {
     }
 
     /// One listener `web`, one pool `p` with the given origin, one load balancer for every host.
+    /// Failures eject nothing: cases that make the origin fail must not touch those after them.
     pub(crate) fn simple(port: u16) -> Self {
-        Self::new().listener("web", "").pool("p", "", &[origin("o1", port)]).balance("*", "p", "")
+        let pool = "outlier_ejection = { consecutive_failures = 0 }";
+        let edge = Self::new().listener("web", "");
+        edge.pool("p", pool, &[origin("o1", port)]).balance("*", "p", "")
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Self {
@@ -79,8 +82,7 @@ impl Edge {
     }
 
     pub(crate) fn listener_at(mut self, name: &str, address: SocketAddr, lines: &str) -> Self {
-        let section =
-            Section { head: "listener", name: name.to_owned(), lines: lines.to_owned() };
+        let section = Section { head: "listener", name: name.to_owned(), lines: lines.to_owned() };
         match self.listeners.iter_mut().find(|(_, s)| s.name == name) {
             Some(found) => *found = (address, section),
             None => self.listeners.push((address, section)),

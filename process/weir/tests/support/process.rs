@@ -210,7 +210,8 @@ pub(crate) fn run(command: &mut Command) -> (bool, String, String) {
     wait::until("the output is complete", SOON, || {
         let before = (out.len(), err.len());
         (out, err) = (guard.stdout.text(), guard.stderr.text());
-        before == (out.len(), err.len()) && Arc::strong_count(&guard.stdout.0) == 1
+        before == (out.len(), err.len())
+            && Arc::strong_count(&guard.stdout.0) == 1
             && Arc::strong_count(&guard.stderr.0) == 1
     });
     (status.success(), out, err)

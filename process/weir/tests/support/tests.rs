@@ -60,7 +60,8 @@ fn the_reader_knows_where_replies_end() {
 #[test]
 fn the_origin_records_and_tags_whatever_the_cut() {
     let upstream = Upstream::tagged();
-    let bytes = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET /b HTTP/1.1\r\n\r\n";
+    let bytes =
+        b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET /b HTTP/1.1\r\n\r\n";
     let cuts = Cut::all(bytes.len());
     assert_eq!(cuts.len(), bytes.len() + 1);
     for cut in cuts {

@@ -12,6 +12,14 @@ pub(crate) struct Pem {
     pub(crate) key: String,
 }
 
+impl Pem {
+    /// The certificate as DER.
+    pub(crate) fn der(&self) -> Vec<u8> {
+        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        der.expect("the certificate is PEM").to_vec()
+    }
+}
+
 /// Years of validity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Years(pub(crate) i32, pub(crate) i32);
@@ -61,9 +69,7 @@ impl Authority {
     }
 }
 
-fn builder(
-    ca: &str,
-) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+fn builder(ca: &str) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(ca.as_bytes()).expect("the authority is PEM");
     roots.add(ca).expect("the authority is a certificate");

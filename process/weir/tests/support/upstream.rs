@@ -206,10 +206,7 @@ impl Upstream {
         Self::start_at(free_port(), script)
     }
 
-    pub(crate) fn start_at(
-        port: u16,
-        script: impl Fn(&mut Conn) + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn start_at(port: u16, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
         Self::listen((Ipv4Addr::LOCALHOST, port).into(), None, Arc::new(script))
     }
 
@@ -334,8 +331,7 @@ fn accept(
     std::thread::spawn(move || {
         let mut stream: Box<dyn Duplex> = Box::new(stream);
         if let Some(config) = tls {
-            let (Ok(session), Ok(sock)) =
-                (rustls::ServerConnection::new(config), raw.try_clone())
+            let (Ok(session), Ok(sock)) = (rustls::ServerConnection::new(config), raw.try_clone())
             else {
                 return;
             };

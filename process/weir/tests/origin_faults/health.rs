@@ -1,0 +1,110 @@
+//! Monitors: an origin that fails its probes gets no requests, and gets them again when it is well.
+
+use super::{Edge, Weir, origin};
+use crate::support::upstream::{Conn, Upstream};
+use crate::support::wait;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Two intervals of the monitor, with room.
+const SEEN: Duration = Duration::from_secs(15);
+const MONITOR: &str = "type = \"http\"\npath = \"/health\"\ninterval = 2\ntimeout = 1\nretries = 0\n\
+     expected_codes = \"2xx\"";
+const POOL: &str = "monitor = \"m\"\noutlier_ejection = { consecutive_failures = 0 }";
+
+/// An origin with a name, whose `/health` says what the switch says. It answers all the same.
+fn named(name: &'static str) -> (Upstream, Arc<AtomicBool>) {
+    let well = Arc::new(AtomicBool::new(true));
+    let switch = well.clone();
+    let upstream = Upstream::start(move |conn: &mut Conn| {
+        while let Some(request) = conn.request() {
+            let well = switch.load(Ordering::Acquire) || request.target != "/health";
+            let status = if well { "200 OK" } else { "500 Sick" };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", name.len());
+            if !conn.write(format!("{head}{name}")) {
+                return;
+            }
+        }
+    });
+    (upstream, well)
+}
+
+/// Who answers; what failed, if none does.
+fn who(weir: &Weir) -> String {
+    weir.get("/who").map_or_else(|e| e, |reply| reply.text())
+}
+
+/// Waits until `name` answers, and then always.
+#[track_caller]
+fn served_by(weir: &Weir, name: &str) {
+    wait::until(&format!("{name} serves"), SEEN, || (0..8).all(|_| who(weir) == name));
+}
+
+#[test]
+fn failover_to_the_next_pool_and_back() {
+    let ((first, well), (second, _)) = (named("first"), named("second"));
+    let edge = Edge::new()
+        .listener("web", "")
+        .monitor("m", MONITOR)
+        .pool("p", POOL, &[origin("o1", first.port())])
+        .pool("q", POOL, &[origin("o2", second.port())])
+        .balance("*", "p,q", "");
+    let weir = Weir::start(edge);
+    served_by(&weir, "first");
+    well.store(false, Ordering::Release);
+    served_by(&weir, "second");
+    assert!(weir.metric("weir_origin_healthy", &[("pool", "p")]) < 0.5);
+    assert!(weir.metric("weir_origin_healthy", &[("pool", "q")]) > 0.5);
+    well.store(true, Ordering::Release);
+    served_by(&weir, "first");
+}
+
+#[test]
+fn a_dead_origin_of_a_pool_is_left_alone() {
+    let ((good, _), (dead, _)) = (named("good"), named("dead"));
+    let origins = [origin("o1", good.port()), origin("o2", dead.port())];
+    let edge = Edge::simple(1).monitor("m", MONITOR).pool("p", POOL, &origins);
+    let weir = Weir::start(edge);
+    wait::until("both serve", SEEN, || who(&weir) == "good");
+    wait::until("both serve", SEEN, || who(&weir) == "dead");
+    dead.kill();
+    served_by(&weir, "good");
+}
+
+#[test]
+fn minimum_origins_and_the_fallback_pool() {
+    let ((one, well_one), (two, _), (last, well_last)) =
+        (named("main"), named("main"), named("fallback"));
+    // The fallback pool is used whatever its own health.
+    well_last.store(false, Ordering::Release);
+    let origins = [origin("o1", one.port()), origin("o2", two.port())];
+    let edge = Edge::new()
+        .listener("web", "")
+        .monitor("m", MONITOR)
+        .pool("p", &format!("minimum_origins = 2\n{POOL}"), &origins)
+        .pool("f", POOL, &[origin("o3", last.port())])
+        .balance("*", "p", "fallback_pool = \"f\"");
+    let weir = Weir::start(edge);
+    served_by(&weir, "main");
+    well_one.store(false, Ordering::Release);
+    served_by(&weir, "fallback");
+    well_one.store(true, Ordering::Release);
+    served_by(&weir, "main");
+}
+
+#[test]
+fn tcp_monitors_and_disabled_origins() {
+    let ((good, _), (off, _)) = (named("good"), named("off"));
+    let dead = crate::support::files::free_port();
+    let lines = "enabled = false";
+    let origins = [
+        origin("o1", good.port()),
+        origin("o2", dead),
+        crate::support::edge::origin_with("o3", "127.0.0.1", off.port(), lines),
+    ];
+    let monitor = "type = \"tcp\"\ninterval = 2\ntimeout = 1\nretries = 0";
+    let weir = Weir::start(Edge::simple(1).monitor("m", monitor).pool("p", POOL, &origins));
+    served_by(&weir, "good");
+    assert!(off.logs().is_empty(), "a disabled origin gets neither requests nor probes");
+}

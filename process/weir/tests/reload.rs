@@ -1,0 +1,334 @@
+//! Reloads under load: nothing that is open notices a change that does not concern it, and what
+//! it concerns is finished and closed in order.
+
+use crate::support::client::{Client, End};
+use crate::support::edge::{Edge, origin};
+use crate::support::process::Weir;
+use crate::support::tls::{Authority, Pem, VALID};
+use crate::support::upstream::{Conn, Upstream};
+use crate::support::wait::{self, SOON};
+use crate::support::ws::{self, WebSocket};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Reloads of a run; `WEIR_SOAK=1` asks for the long one.
+fn rounds() -> usize {
+    if std::env::var_os("WEIR_SOAK").is_some_and(|v| v == "1") { 1000 } else { 50 }
+}
+
+/// Traffic of several kinds that counts what it does and notes every failure.
+#[derive(Clone, Default)]
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    failures: Arc<Mutex<Vec<String>>>,
+}
+
+impl Load {
+    /// Runs `turn` until stopped, each time with the number of the turn.
+    fn run(
+        &self,
+        mut turn: impl FnMut(usize) -> Result<(), String> + Send + 'static,
+    ) -> JoinHandle<usize> {
+        let load = self.clone();
+        std::thread::spawn(move || {
+            let mut turns = 0;
+            while !load.stop.load(Ordering::Acquire) {
+                if let Err(what) = turn(turns) {
+                    let failures = &load.failures;
+                    failures.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+                }
+                turns += 1;
+                load.done.fetch_add(1, Ordering::Relaxed);
+            }
+            turns
+        })
+    }
+
+    fn failures(&self) -> Vec<String> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// GETs on one connection that must stay open; over TLS with a configuration.
+fn keep_alive(
+    load: &Load,
+    address: SocketAddr,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    name: &'static str,
+) -> JoinHandle<usize> {
+    let connect = move || match &tls {
+        None => Client::try_connect(address),
+        Some(config) => Client::tls(address, "a.test", config.clone()),
+    };
+    let mut client = connect().expect("it serves before the reloads");
+    load.run(move |n| {
+        let target = format!("/{name}{n}");
+        let reply = client.get(&target).map_err(|e| format!("{name}: {e}"));
+        let reply = reply.inspect_err(|_| client = connect().expect("it serves"))?;
+        let right = reply.status == 200 && reply.text() == format!("GET {target} 0");
+        let closing = reply.field("connection") == Some("close");
+        if closing {
+            client = connect().map_err(|e| format!("{name}: {e}"))?;
+        }
+        (right && !closing).then_some(()).ok_or(format!("{name}: {reply:?}"))
+    })
+}
+
+/// A connection for each GET.
+fn short(load: &Load, address: SocketAddr) -> JoinHandle<usize> {
+    load.run(move |n| {
+        let target = format!("/short{n}");
+        let reply = crate::support::client::get(address, &target)?;
+        let right = reply.text() == format!("GET {target} 0");
+        right.then_some(()).ok_or(format!("short: {reply:?}"))
+    })
+}
+
+/// Uploads of a second or so, in pieces.
+fn slow_upload(load: &Load, address: SocketAddr) -> JoinHandle<usize> {
+    const PIECES: usize = 40;
+    let mut client = Client::connect(address);
+    let stop = load.stop.clone();
+    load.run(move |n| {
+        let told = |e: std::io::Error| format!("upload {n}: {e}");
+        let head = "HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send(format!("POST /upload{n} {head}")).map_err(told)?;
+        for _ in 0..PIECES {
+            // The pace of a slow client; nothing is waited for.
+            if !stop.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(25));
+            }
+            client.send("5\r\nhello\r\n").map_err(told)?;
+        }
+        client.send("0\r\n\r\n").map_err(told)?;
+        let reply = client.reply_within("POST", SOON).map_err(|e| format!("upload {n}: {e}"))?;
+        let right = reply.text() == format!("POST /upload{n} {}", 5 * PIECES);
+        right.then_some(()).ok_or(format!("upload {n}: {reply:?}"))
+    })
+}
+
+/// The parts of a configuration that the rounds change.
+struct Parts {
+    base: Edge,
+    first: u16,
+    second: u16,
+    pems: [Pem; 2],
+}
+
+impl Parts {
+    /// The configuration of a round: pools, certificate and listeners differ from the last one's.
+    fn round(&self, n: usize) -> Edge {
+        let pools = [
+            vec![origin("o1", self.first)],
+            vec![origin("o1", self.first), origin("o2", self.second)],
+            vec![origin("o2", self.second)],
+        ];
+        let certificate = self.base.certificate("c", &self.pems[n % 2]);
+        let edge = self.base.clone();
+        let edge = edge
+            .listener("secure", &format!("tls = {{ certificates = [{certificate}] }}"))
+            .pool("p", "", &pools[n % pools.len()])
+            .balance("*", "p", "");
+        if n % 2 == 1 { edge.listener("extra", "") } else { edge.without_listener("extra") }
+    }
+}
+
+/// Answers `/later` requests after a while, WebSockets with echoes, others with their tag.
+fn script(conn: &mut Conn) {
+    while let Some(request) = conn.request() {
+        if ws::wanted(&request) {
+            return ws::serve(conn);
+        }
+        if request.target == "/later" {
+            // The time a request is in flight while its listener goes away.
+            conn.quiet(Duration::from_millis(150));
+        }
+        if !conn.answer(&request) {
+            return;
+        }
+    }
+}
+
+/// A listener that a reload removes: requests in flight finish with `Connection: close`, queued
+/// and idle connections are served or closed without a reset, new ones are refused.
+struct Leaving {
+    address: SocketAddr,
+    in_flight: Vec<Client>,
+    idle: Client,
+}
+
+impl Leaving {
+    fn open(address: SocketAddr) -> Self {
+        let request = "GET /later HTTP/1.1\r\nHost: a\r\n\r\n";
+        let in_flight = (0..4).map(|_| {
+            let mut client = Client::connect(address);
+            assert_eq!(client.get("/first").map(|r| r.status), Ok(200));
+            client.send(request).expect("it is sent");
+            client
+        });
+        let in_flight = in_flight.collect();
+        let mut idle = Client::connect(address);
+        assert_eq!(idle.get("/first").map(|r| r.status), Ok(200));
+        Self { address, in_flight, idle }
+    }
+
+    fn removed(mut self) -> Result<(), String> {
+        for mut client in self.in_flight {
+            let reply = client.reply_within("GET", SOON).map_err(|e| format!("in flight: {e}"))?;
+            if reply.text() != "GET /later 0" || reply.field("connection") != Some("close") {
+                return Err(format!("in flight: {reply:?}"));
+            }
+            match client.end(SOON) {
+                End::Closed(rest) if rest.is_empty() => {}
+                end => return Err(format!("in flight: {end:?}")),
+            }
+        }
+        match self.idle.end(SOON) {
+            End::Closed(rest) if rest.is_empty() => {}
+            end => return Err(format!("idle: {end:?}")),
+        }
+        let refused = wait::holds(SOON, || Client::try_connect(self.address).is_err());
+        refused.then_some(()).ok_or_else(|| "new connections are not refused".to_owned())
+    }
+}
+
+#[test]
+fn reloads_under_load_lose_nothing() {
+    let (first, second) = (Upstream::start(script), Upstream::start(script));
+    let ca = Authority::new();
+    let pems = [ca.issue(&["a.test"], VALID), ca.issue(&["a.test"], VALID)];
+    let mut base = Edge::new().workers(2).listener("web", "").listener("secure", "");
+    if rustix::process::geteuid().is_root() {
+        // Reloads happen as the user that the process became.
+        base = base.runtime("user = \"nobody\"");
+    }
+    // The address of the listener that comes and goes stays the same.
+    let base = base.listener("extra", "");
+    let parts = Parts { base, first: first.port(), second: second.port(), pems };
+    let mut weir = Weir::start(parts.round(0));
+    let (web, secure) = (weir.web(), weir.address("secure"));
+    let extra = parts.base.address("extra").expect("it was given one");
+
+    let load = Load::default();
+    let mut sockets: Vec<WebSocket> = (0..4).map(|_| WebSocket::open(web, "/ws")).collect();
+    let over_tls = Client::tls(secure, "a.test", ca.client()).expect("TLS works");
+    sockets.push(WebSocket::over(over_tls, "/wss"));
+    let threads = [
+        keep_alive(&load, web, None, "plain"),
+        keep_alive(&load, web, None, "other"),
+        keep_alive(&load, secure, Some(ca.client()), "tls"),
+        short(&load, web),
+        slow_upload(&load, web),
+        slow_upload(&load, web),
+    ];
+
+    let rounds = rounds();
+    let mut leaving = None;
+    for n in 1..=rounds {
+        weir.reload(parts.round(n));
+        let fresh = Client::tls(secure, "a.test", ca.client()).expect("TLS goes on");
+        assert_eq!(fresh.leaf(), parts.pems[n % 2].der(), "round {n}: the certificate is changed");
+        if n % 2 == 1 {
+            wait::until("the added listener serves", SOON, || Client::try_connect(extra).is_ok());
+            leaving = Some(Leaving::open(extra));
+        } else if let Some(leaving) = leaving.take() {
+            leaving.removed().unwrap_or_else(|e| panic!("round {n}: removed listener: {e}"));
+        }
+        for (s, socket) in sockets.iter_mut().enumerate() {
+            let text = format!("round {n} socket {s}");
+            assert_eq!(socket.echo(&text), text, "a WebSocket that the change does not concern");
+        }
+        assert_eq!(load.failures(), Vec::<String>::new(), "round {n}");
+    }
+    load.stop.store(true, Ordering::Release);
+    let turns: Vec<usize> = threads.into_iter().map(|t| t.join().expect("it ends")).collect();
+    assert_eq!(load.failures(), Vec::<String>::new());
+    assert!(turns.iter().all(|&n| n > 0), "every kind of traffic ran: {turns:?}");
+    let done = load.done.load(Ordering::Relaxed);
+    println!("reload: {rounds} reloads, {done} requests, 0 failed, 0 reset; by kind {turns:?}");
+}
+
+#[test]
+fn an_invalid_file_is_refused_and_the_old_one_serves() {
+    let upstream = Upstream::tagged();
+    let weir = Weir::start(Edge::simple(upstream.port()));
+    let refused = || weir.metric("weir_config_reloads_total", &[("result", "refused")]);
+    let good = weir.edge.text();
+    for (n, (broken, named)) in [
+        (good.replace("default_pools", "default_polls"), "default_polls"),
+        (good.replace("workers = 1", "workers = \"one\""), "workers"),
+        (good.clone() + "\n[[listener", "weir.toml"),
+        (String::new() + &good.replace("[\"p\"]", "[\"nowhere\"]"), "nowhere"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_ne!(broken, good, "the file was broken");
+        let mut client = weir.client();
+        assert_eq!(client.get("/before").map(|r| r.status), Ok(200));
+        let before = refused();
+        weir.edge.dir.write("weir.toml", &broken);
+        weir.hup();
+        assert_eq!(refused() - before, 1.0, "case {n}: counted as refused");
+        assert_eq!(client.get("/after").map(|r| r.text()), Ok("GET /after 0".into()), "case {n}");
+        wait::until("the log says why", SOON, || weir.stderr().contains(named));
+    }
+    weir.edge.write();
+    weir.hup();
+    assert!(weir.metric("weir_config_reloads_total", &[("result", "applied")]) >= 1.0);
+}
+
+#[test]
+fn live_state_of_unchanged_objects_survives() {
+    let (keep, other) = (Upstream::tagged(), Upstream::tagged());
+    let edge = Edge::simple(keep.port()).pool("q", "", &[origin("o2", other.port())]).balance(
+        "other.test",
+        "q",
+        "",
+    );
+    let mut weir = Weir::start(edge.clone());
+    assert_eq!(weir.get("/a").map(|r| r.status), Ok(200));
+    let requests = |weir: &Weir| weir.metric("weir_origin_requests_total", &[("pool", "p")]);
+    let before = requests(&weir);
+    assert!(before >= 1.0, "requests are counted by pool");
+    weir.reload(edge.pool("q", "slow_start = \"1s\"", &[origin("o2", other.port())]));
+    assert_eq!(weir.get("/b").map(|r| r.status), Ok(200));
+    assert!(requests(&weir) >= before + 1.0, "counters go on");
+    assert_eq!(keep.logs().len(), 1, "the idle connection of an unchanged pool is used on");
+}
+
+#[test]
+fn the_admin_listener_reloads_too() {
+    let (first, second) = (Upstream::start(named("first")), Upstream::start(named("second")));
+    let edge = Edge::simple(first.port());
+    let weir = Weir::start(edge.clone());
+    assert_eq!(weir.get("/").map(|r| r.text()), Ok("first".into()));
+    edge.pool("p", "", &[origin("o1", second.port())]).write();
+    let mut client = Client::connect(weir.edge.admin);
+    let admin = weir.edge.admin;
+    client
+        .send(format!("POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Length: 0\r\n\r\n"))
+        .expect("it is sent");
+    assert_eq!(client.reply("POST").status, 200);
+    wait::until("the second origin serves", SOON, || {
+        weir.get("/").is_ok_and(|r| r.text() == "second")
+    });
+    let status = weir.admin("/status").expect("a status");
+    let status: serde_json::Value = serde_json::from_slice(&status.body).expect("it is JSON");
+    assert!(status.is_object(), "{status}");
+}
+
+fn named(name: &'static str) -> impl Fn(&mut Conn) + Send + Sync {
+    move |conn| {
+        while conn.request().is_some() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", name.len());
+            if !conn.write(format!("{head}{name}")) {
+                return;
+            }
+        }
+    }
+}
