@@ -67,7 +67,7 @@ impl Pool {
     fn candidate(&self, i: usize) -> Option<steer::Candidate> {
         let origin = &self.origins[i];
         let healthy = steer::origin_healthy(true, origin.tracker.healthy());
-        let load = u32::try_from(origin.running.len()).unwrap();
+        let load = count(origin.running.len());
         (healthy && self.now_ms >= origin.passive.ejected_until_ms).then(|| steer::Candidate {
             weight: steer::weight(
                 origin.weight,
@@ -85,10 +85,7 @@ impl Pool {
         let n = self.origins.len();
         let chosen = steer::origin(self.policy, n, |i| self.candidate(i), random, client)?;
         let ejected = self.origins.iter().filter(|o| self.now_ms < o.passive.ejected_until_ms);
-        let share = outlier::Share {
-            origins: u32::try_from(n).unwrap(),
-            ejected: u32::try_from(ejected.count()).unwrap(),
-        };
+        let share = outlier::Share { origins: count(n), ejected: count(ejected.count()) };
         let ends = self.now_ms + 5 + self.rng.below(11);
         let origin = &mut self.origins[chosen];
         if origin.works {
@@ -132,6 +129,10 @@ impl Pool {
         }
         got
     }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 fn percent(part: u64, whole: &[u64]) -> u64 {

@@ -60,8 +60,7 @@ fn write(out: &mut Vec<u8>, plan: &Plan, place: &Place, method: &str) -> Result<
     let own = own.into_iter().filter(|(name, _)| !(has_accept && *name == "Accept"));
     let held_back = |name: &str| {
         let is = |other: &&str| name.eq_ignore_ascii_case(other);
-        OWN_FIELDS.iter().any(|other| is(other))
-            || (!place.own && SECRET_FIELDS.iter().any(|other| is(other)))
+        OWN_FIELDS.iter().any(is) || (!place.own && SECRET_FIELDS.iter().any(is))
     };
     let monitor = plan.monitor.header.iter().filter(|(name, _)| !held_back(name));
     let monitor = monitor
@@ -86,10 +85,16 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     follow: bool,
     phase: Phase,
 ) -> Result<Answer, Failure> {
-    stream.write_all(request).await.map_err(|e| phase.failed(&e))?;
-    stream.flush().await.map_err(|e| phase.failed(&e))?;
+    let sent = send(stream, request).await;
     let mut reader = Reader { stream, buf: Vec::new(), phase };
-    let (status, location, body) = reader.final_head(Method::of(method.as_bytes())).await?;
+    // A peer that refuses the request may close before it read all of it; what it said counts.
+    let head = reader.final_head(Method::of(method.as_bytes())).await;
+    let (status, location, body) = match (head, sent) {
+        (Err(f), Err(e)) if f.reason == Reason::HttpInvalidResponse && reader.buf.is_empty() => {
+            return Err(phase.failed(&e));
+        }
+        (head, _) => head?,
+    };
     if let Some(location) = location.filter(|_| follow && is_redirect(status)) {
         return Ok(Answer::Redirect { status, location });
     }
@@ -101,6 +106,11 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         reader.search_body(body, &monitor.expected_body).await?;
     }
     Ok(Answer::Accepted)
+}
+
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, request: &[u8]) -> std::io::Result<()> {
+    stream.write_all(request).await?;
+    stream.flush().await
 }
 
 fn is_redirect(status: u16) -> bool {

@@ -22,19 +22,24 @@ use process_runtime::operator_log::{self, Level};
 use reason::Failure;
 pub use reason::Reason;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// Probes at one time of origins that answered the time before: far below the usual limit of 1,024
-/// descriptors, and enough for 5,000 origins of 50 ms each every second.
+/// Probes at one time that are quick so far: far below the usual limit of 1,024 descriptors, and
+/// enough for 5,000 origins of 50 ms each every second.
 pub const PROBES_AT_ONCE: usize = 256;
 
-/// Probes at one time of origins that failed the time before. They have places of their own, so
-/// that hung ones, which keep a place until their time-out, wait for each other only.
-pub const SUSPECTS_AT_ONCE: usize = 128;
+/// Probes at one time that are slow, or whose origin failed the time before. They have places of
+/// their own, so that hung origins, which keep a place until their time-out, wait for each other
+/// only.
+pub const SUSPECTS_AT_ONCE: usize = 256;
+
+/// A probe that takes longer moves to the slow ones: more than a round trip around the earth.
+const QUICK: Duration = Duration::from_millis(250);
 
 /// How soon an origin without addresses is probed once its name has some.
 const ADDRESS_CHECK: Duration = Duration::from_secs(1);
@@ -254,11 +259,22 @@ impl ProbeStates {
 }
 
 impl Shared {
-    /// A place among the probes of one time.
-    async fn place(&self, suspect: bool) -> Option<SemaphorePermit<'_>> {
-        let lane = if suspect { &self.suspects } else { &self.usual };
-        // The semaphores are never closed; without a place there would be no bound, so no probe.
-        lane.acquire().await.ok()
+    /// Probes once there is a place.
+    async fn probe(&self, target: &Target) -> Result<Duration, Failure> {
+        // The semaphores are never closed, so that there always is a place in the end.
+        if target.is_suspect() {
+            let _place = self.suspects.acquire().await;
+            return attempt::probe(&target.plan, &target.session, &target.live).await;
+        }
+        let mut _place = self.usual.acquire().await;
+        let mut probing = pin!(attempt::probe(&target.plan, &target.session, &target.live));
+        if let Ok(result) = timeout(QUICK, &mut probing).await {
+            return result;
+        }
+        if let Ok(slow) = self.suspects.try_acquire() {
+            _place = Ok(slow);
+        }
+        probing.await
     }
 }
 
@@ -270,10 +286,7 @@ async fn watch(target: Arc<Target>, shared: Arc<Shared>) {
     // Half an interval lies at least between the first probe and the second.
     let mut elapsed = shared.epoch.elapsed().saturating_add(interval / 2);
     loop {
-        let Some(place) = shared.place(target.is_suspect()).await else { return };
-        let result = attempt::probe(&target.plan, &target.session, &target.live).await;
-        drop(place);
-        target.record(result);
+        target.record(shared.probe(&target).await);
         shared.ended.notify_waiters();
         elapsed = elapsed.max(shared.epoch.elapsed());
         let tick = schedule::next_tick(elapsed, phase, interval);
@@ -384,3 +397,6 @@ fn decided(health: Health) -> Option<bool> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
