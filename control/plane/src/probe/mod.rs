@@ -3,7 +3,7 @@
 //!
 //! A plan (`plan`) says how one origin is probed. Its task waits for a tick of its own phase
 //! (`schedule`), makes a probe of one or more tries (`attempt`, `http`, `tls`, `place`), and hands
-//! the result to the tracker of `core_balance::health`. Health semantics: `docs/algorithms/health.md`.
+//! the result to the tracker of `core_balance::health`. See `docs/algorithms/health.md`.
 
 mod attempt;
 mod http;

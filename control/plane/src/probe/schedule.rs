@@ -3,7 +3,7 @@
 use core_balance::rng;
 use std::time::Duration;
 
-/// The shortest interval that is kept to, whatever the configuration says: a probe loop never spins.
+/// The shortest interval, whatever the configuration says: a probe loop never spins.
 pub(crate) const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// The place of a target within its interval, the same in every run; `hash` is of its identity.
