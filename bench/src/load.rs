@@ -34,7 +34,7 @@ pub enum Traffic {
     Close,
     /// This many per second whatever the replies do; latency counts from when it was due.
     Rate(u32),
-    /// As `KeepAlive`, until this many replies came.
+    /// As `KeepAlive`, until this many replies came; not one request more is sent.
     Count(u64),
     /// One request on each of this many connections, which then stay open.
     Hold(usize),
@@ -106,7 +106,8 @@ struct Load<'a> {
     plan: &'a Plan,
     poll: OwnedFd,
     slots: Vec<Option<Connection>>,
-    opened: usize,
+    /// Requests sent, so that `Count` and `Hold` send not one too many.
+    asked: u64,
     /// Slots without a request, for `Rate`.
     free: Vec<usize>,
     /// Requests that were due while no slot was free, for `Rate`.
@@ -122,7 +123,7 @@ impl<'a> Load<'a> {
             plan,
             poll: epoll::create(epoll::CreateFlags::CLOEXEC).context("load: epoll")?,
             slots: Vec::new(),
-            opened: 0,
+            asked: 0,
             free: Vec::new(),
             late: VecDeque::new(),
             next_due: Instant::now(),
@@ -141,12 +142,9 @@ impl<'a> Load<'a> {
 
     /// Opens the connection of a slot and, unless requests come at a rate, asks.
     fn open(&mut self, slot: usize) -> Result<()> {
-        if let Traffic::Hold(total) = self.plan.traffic
-            && self.opened >= total
-        {
+        if !self.may_ask() {
             return Ok(());
         }
-        self.opened += 1;
         let due = Instant::now();
         let tls = self.plan.tls.get(slot % self.plan.tls.len().max(1));
         let mut connection = Connection::open(self.plan.target, tls)?;
@@ -154,12 +152,23 @@ impl<'a> Load<'a> {
         epoll::add(&self.poll, &connection.stream, data, epoll::EventFlags::IN)?;
         match self.plan.traffic {
             Traffic::Rate(_) => self.free.push(slot),
-            _ => connection.ask(&self.plan.request, due)?,
+            _ => {
+                self.asked += 1;
+                connection.ask(&self.plan.request, due)?;
+            }
         }
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(connection);
         }
         Ok(())
+    }
+
+    fn may_ask(&self) -> bool {
+        match self.plan.traffic {
+            Traffic::Count(total) => self.asked < total,
+            Traffic::Hold(total) => self.asked < total as u64,
+            _ => true,
+        }
     }
 
     fn turn(&mut self, edge: &mut dyn FnMut(Edge) -> Result<()>) -> Result<()> {
@@ -254,6 +263,10 @@ impl<'a> Load<'a> {
     }
 
     fn again(&mut self, slot: usize) -> Result<()> {
+        if !self.may_ask() {
+            return Ok(());
+        }
+        self.asked += 1;
         let Some(Some(connection)) = self.slots.get_mut(slot) else { return Ok(()) };
         if let Err(error) = connection.ask(&self.plan.request, Instant::now()) {
             self.failed(&error);
@@ -284,6 +297,8 @@ impl<'a> Load<'a> {
 
     fn failed(&mut self, error: &anyhow::Error) {
         self.outcome.failed += 1;
+        // Its successor takes the failed request's place in the count.
+        self.asked = self.asked.saturating_sub(1);
         self.outcome.first_failure.get_or_insert_with(|| format!("{error:#}"));
     }
 }

@@ -62,7 +62,7 @@ impl Origin {
         Ok(Self { address, stop, answered, thread: Some(thread) })
     }
 
-    /// Requests answered since the start.
+    /// Requests read whole since the start; each is answered.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
@@ -196,6 +196,7 @@ impl Turn {
         }
         if connection.body_left == 0 {
             connection.sent = Some(0);
+            self.answered.fetch_add(1, Ordering::Relaxed);
             self.send(token, connection)?;
         }
         Ok(Fate::Keep)
@@ -211,7 +212,6 @@ impl Turn {
         while let Some(rest) = connection.sent.and_then(|sent| connection.reply.get(sent..)) {
             if rest.is_empty() {
                 connection.sent = None;
-                self.answered.fetch_add(1, Ordering::Relaxed);
                 break;
             }
             match connection.stream.write(rest) {
