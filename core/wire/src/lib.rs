@@ -8,6 +8,10 @@ pub mod client_hello;
 pub mod date;
 mod faults;
 pub mod forwarded;
+pub mod fuzzing;
 pub mod h1;
 pub mod path;
 pub mod proxy_header;
+
+#[cfg(test)]
+mod testing;
