@@ -71,14 +71,19 @@ address = \"{admin}\"
 [[listener]]
 name = \"plain\"
 address = \"{plain}\"
+limits = {{ requests_per_connection = 1000000000 }}
+timeouts = {{ keepalive = \"600s\" }}
 
 [[listener]]
 name = \"tls\"
 address = \"{tls}\"
+limits = {{ requests_per_connection = 1000000000 }}
+timeouts = {{ keepalive = \"600s\" }}
 tls = {{ certificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}] }}
 
 [[pool]]
 name = \"o\"
+keepalive = {{ connections = 1024, idle = \"600s\", requests = 1000000000 }}
 
 [[pool.origins]]
 name = \"o1\"
