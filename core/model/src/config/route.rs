@@ -114,6 +114,14 @@ pub struct HeaderRules {
     pub remove: Vec<String>,
 }
 
+impl HeaderRules {
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
 /// What a listener, host or route does to requests beside proxying them.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct RouteRules {

@@ -1,0 +1,160 @@
+//! Buffers lent for as long as bytes are in flight; an idle connection holds none.
+//!
+//! Every worker thread has its own free list, so lending takes no lock.
+
+use std::cell::RefCell;
+
+/// Room for a whole TLS record (RFC 8446 §5.2: 2^14 + 256 bytes and a header of 5).
+pub(crate) const BUFFER_BYTES: usize = 17 * 1024;
+/// Free buffers kept per worker (about 8 MiB); a crowd's further ones go back to the allocator.
+const FREE_MAX: usize = 512;
+
+thread_local! {
+    static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer with filled bytes between `start` and `end`.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    data: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Lent {
+    /// Lends a buffer of [`BUFFER_BYTES`].
+    pub(crate) fn take() -> Self {
+        let data = FREE
+            .with_borrow_mut(Vec::pop)
+            .unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
+        Self { data, start: 0, end: 0 }
+    }
+
+    /// The filled bytes.
+    #[inline]
+    pub(crate) fn filled(&self) -> &[u8] {
+        self.data.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The filled bytes, to be decrypted in place.
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        self.data.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Free room behind the filled bytes; moves them to the front when the room is used up.
+    #[inline]
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.start > 0 && (self.start == self.end || self.end == self.data.len()) {
+            self.data.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        self.data.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// Marks `n` bytes of the room as filled.
+    #[inline]
+    pub(crate) fn fill(&mut self, n: usize) {
+        self.end = (self.end + n).min(self.data.len());
+    }
+
+    /// Forgets the first `n` filled bytes.
+    #[inline]
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.end);
+    }
+
+    /// Keeps the first `n` filled bytes only.
+    pub(crate) fn truncate(&mut self, n: usize) {
+        self.end = self.end.min(self.start + n);
+    }
+
+    /// Number of filled bytes.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether nothing is filled.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Grows a full buffer to hold at least `bytes`; it is not kept for others afterwards.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        if self.data.len() < bytes {
+            let mut larger = vec![0; bytes].into_boxed_slice();
+            let len = self.len();
+            if let Some(front) = larger.get_mut(..len) {
+                front.copy_from_slice(self.filled());
+            }
+            self.data = larger;
+            self.start = 0;
+            self.end = len;
+        }
+    }
+
+    /// Appends `bytes`, growing where they do not fit.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        if self.space().len() < bytes.len() {
+            self.grow(self.len() + bytes.len());
+        }
+        if let Some(room) = self.space().get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+        self.fill(bytes.len());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.data.len() == BUFFER_BYTES {
+            let data = std::mem::take(&mut self.data);
+            // A thread that ends has no free list left to give to.
+            let _ = FREE.try_with(|free| {
+                if let Ok(mut free) = free.try_borrow_mut()
+                    && free.len() < FREE_MAX
+                {
+                    free.push(data);
+                }
+            });
+        }
+    }
+}
+
+/// Gives half of the free buffers back to the allocator; called once a second, so that memory
+/// follows the crowd down.
+pub(crate) fn trim(keep: usize) {
+    FREE.with_borrow_mut(|free| {
+        if free.len() > keep {
+            let half = keep.max(free.len() / 2);
+            free.truncate(half);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filled_bytes_survive_moves_and_growth() {
+        let mut buffer = Lent::take();
+        buffer.extend(&[7; BUFFER_BYTES]);
+        buffer.consume(BUFFER_BYTES - 3);
+        assert_eq!(buffer.space().len(), BUFFER_BYTES - 3);
+        buffer.extend(&[8; BUFFER_BYTES]);
+        assert_eq!(buffer.len(), BUFFER_BYTES + 3);
+        assert_eq!(buffer.filled().first(), Some(&7));
+        assert_eq!(buffer.filled().last(), Some(&8));
+    }
+
+    #[test]
+    fn a_returned_buffer_is_lent_again() {
+        let first = Lent::take();
+        let address = first.data.as_ptr();
+        drop(first);
+        assert_eq!(Lent::take().data.as_ptr(), address);
+    }
+}

@@ -1,0 +1,191 @@
+//! Stage 1: accepts connections and brings each to the point where requests can be read.
+
+use crate::codec::h1::Connection;
+use crate::codec::h1_body::{Receiver, Sender};
+use crate::exchange::{Client, Peer};
+use crate::sniff;
+use crate::sources::{Full, Place};
+use crate::stream::Stream;
+use crate::timer::Timer;
+use crate::tls::{self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, Session};
+use crate::worker::{ACCEPT_PAUSE, Local, Worker};
+use core_model::config::Name;
+use process_runtime::metrics::Limit;
+use process_runtime::retire;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// Accepts connections of one socket until `stop`; then takes what is queued and closes it.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    name: Name,
+    listener: TcpListener,
+    stop: oneshot::Receiver<()>,
+) {
+    let mut stop = stop;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            _ = &mut stop => break,
+        };
+        match accepted {
+            Ok((tcp, peer)) => arrive(&worker, &name, tcp, peer),
+            Err(error) if is_transient(&error) => {}
+            Err(_) => {
+                worker.shared.live.process.accept_failures.inc_shared();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    let Ok(listener) = listener.into_std() else { return };
+    retire::retire(listener, |tcp, peer| {
+        if let Ok(tcp) = TcpStream::from_std(tcp) {
+            arrive(&worker, &name, tcp, peer);
+        }
+    })
+    .await;
+}
+
+/// Whether an error of `accept` concerns one connection only (accept(2)).
+fn is_transient(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::WouldBlock
+    )
+}
+
+/// Starts a task for a new connection, where the limits of its listener allow one.
+fn arrive(worker: &Rc<Worker>, name: &Name, tcp: TcpStream, socket: SocketAddr) {
+    // A listener that a reload has just removed still has its last plan here.
+    let Some(local) = worker.listener_even_removed(name) else { return };
+    let stats = local.plan.stats.shard(worker.index);
+    stats.accepted.inc();
+    let limits = &local.plan.config.limits;
+    let entered = local.plan.sources.enter(
+        socket.ip(),
+        limits.connections,
+        limits.connections_per_source,
+    );
+    let place = match entered {
+        Ok(place) => place,
+        Err(full) => {
+            stats.hit(match full {
+                Full::Listener => Limit::Connections,
+                Full::Source => Limit::ConnectionsPerSource,
+            });
+            stats.refused.inc();
+            stats.closed.inc();
+            return;
+        }
+    };
+    worker.open.set(worker.open.get() + 1);
+    tokio::task::spawn_local(connection(worker.clone(), local, tcp, socket, place));
+}
+
+/// The life of a connection. Its first part is boxed: an idle connection does not carry it.
+async fn connection(
+    worker: Rc<Worker>,
+    local: Rc<Local>,
+    tcp: TcpStream,
+    socket: SocketAddr,
+    place: Place,
+) {
+    let plain = local.plan.tls.is_none() && local.plan.config.proxy_protocol.is_none();
+    let connection = if plain {
+        let peer = peer(&local, socket, None, tcp.local_addr().ok(), false);
+        let client = client(Stream::Plain(tcp));
+        Connection::new(worker, local, client, peer, Timer::new(), place)
+    } else {
+        let started = Box::pin(establish(&worker, &local, tcp, socket)).await;
+        let Some((client, peer, timer)) = started else {
+            local.plan.stats.shard(worker.index).closed.inc();
+            worker.open.set(worker.open.get().saturating_sub(1));
+            return;
+        };
+        Connection::new(worker, local, client, peer, timer, place)
+    };
+    connection.serve().await;
+}
+
+fn client(stream: Stream) -> Client {
+    Client { stream, body: Receiver::new(), reply: Sender::new() }
+}
+
+fn peer(
+    local: &Local,
+    socket: SocketAddr,
+    told: Option<(SocketAddr, SocketAddr)>,
+    own: Option<SocketAddr>,
+    https: bool,
+) -> Peer {
+    let (address, to) = told.unwrap_or((socket, own.unwrap_or(local.plan.config.address)));
+    let trusted = local.plan.config.trusted_proxies.iter().any(|n| n.contains(address.ip()));
+    Peer { socket, address, local: to, trusted, https }
+}
+
+/// PROXY header and TLS; `None` where the connection ends here.
+async fn establish(
+    worker: &Worker,
+    local: &Local,
+    mut tcp: TcpStream,
+    socket: SocketAddr,
+) -> Option<(Client, Peer, Timer)> {
+    let timer = Timer::new();
+    let config = &local.plan.config;
+    let stats = local.plan.stats.shard(worker.index);
+    let own = tcp.local_addr().ok();
+    let mut told = None;
+    let mut rest = None;
+    if let Some(proxy) = &config.proxy_protocol {
+        if !proxy.trusted.iter().any(|net| net.contains(socket.ip())) {
+            stats.refused.inc();
+            return None;
+        }
+        match sniff::proxy_header(&mut tcp, proxy.timeout, &timer).await {
+            Ok(sniffed) => {
+                told = sniffed.addresses;
+                rest = Some(sniffed.rest).filter(|rest| !rest.is_empty());
+            }
+            Err(error) => {
+                stats.refused.inc();
+                if matches!(error, sniff::SniffError::Late | sniff::SniffError::Malformed(_)) {
+                    stats.hit(Limit::ProxyProtocol);
+                }
+                return None;
+            }
+        }
+    }
+    let Some(tls) = &local.plan.tls else {
+        let mut client = client(Stream::Plain(tcp));
+        client.body.buffer = rest;
+        return Some((client, peer(local, socket, told, own, false), timer));
+    };
+    let first = rest.as_ref().map_or(&[][..], |rest| rest.filled());
+    let limits =
+        HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: config.timeouts.handshake };
+    match tls::accept(tcp, tls.clone(), first, limits, &timer).await {
+        Ok(stream) => {
+            stats.handshakes.inc();
+            if let Session::Server(session) = stream.session()
+                && session.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+            {
+                stats.resumed.inc();
+            }
+            let client = client(Stream::Tls(Box::new(stream)));
+            Some((client, peer(local, socket, told, own, true), timer))
+        }
+        Err(error) => {
+            stats.handshake_failures.inc();
+            match error {
+                HandshakeError::Timeout => stats.hit(Limit::Handshake),
+                HandshakeError::TooLarge => stats.hit(Limit::HandshakeBytes),
+                _ => {}
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! A snapshot made ready for the request path: hosts in hash tables, live state at hand.
+//!
+//! Built once per generation off the request path. Nothing in it changes after that.
+
+use crate::sources::Sources;
+use crate::tls::{self, Tickets, TlsError};
+use core_balance::steer;
+use core_model::Generation;
+use core_model::config::{
+    Action, Config, HostPattern, Listener, ListenerId, LoadBalancer, Origin, PathMatch, Pool,
+    PoolId, ProxyProtocolOut, Route, RouteRules, UpstreamTls,
+};
+use core_model::snapshot::Snapshot;
+use hashbrown::HashMap;
+use process_runtime::live::{LiveTable, OriginLive, PoolLive, origin_of};
+use process_runtime::metrics::ListenerNumbers;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything that changes who an origin's connection speaks for or what was proved on it.
+/// Two connections may stand for each other only when this is equal.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    tls: Option<UpstreamTls>,
+    pub(crate) server_name: Option<ServerName<'static>>,
+    pub(crate) proxy: Option<ProxyProtocolOut>,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) client: Option<Arc<ClientConfig>>,
+}
+
+/// One origin.
+#[derive(Debug)]
+pub(crate) struct OriginPlan {
+    pub(crate) config: Origin,
+    pub(crate) live: Arc<OriginLive>,
+    pub(crate) transport: Arc<Transport>,
+    /// Stable identity for hash steering.
+    pub(crate) key: u64,
+}
+
+/// One pool.
+#[derive(Debug)]
+pub(crate) struct PoolPlan {
+    pub(crate) config: Pool,
+    pub(crate) live: Arc<PoolLive>,
+    pub(crate) origins: Vec<OriginPlan>,
+}
+
+/// What is done with a request, with the rules that apply to it, the widest first.
+#[derive(Debug)]
+pub(crate) struct RoutePlan {
+    pub(crate) name: core_model::config::Name,
+    pub(crate) path: PathMatch,
+    pub(crate) action: Action,
+    pub(crate) rules: RouteRules,
+}
+
+/// One host of one listener.
+#[derive(Debug)]
+pub(crate) struct HostPlan {
+    pub(crate) name: core_model::config::Name,
+    pub(crate) rules: RouteRules,
+    pub(crate) routes: Vec<RoutePlan>,
+    pub(crate) default: RoutePlan,
+    pub(crate) pools: Arc<Vec<Arc<PoolPlan>>>,
+}
+
+/// The hosts that a listener serves.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    exact: HashMap<String, Arc<HostPlan>, foldhash::fast::RandomState>,
+    wildcard: HashMap<String, Arc<HostPlan>, foldhash::fast::RandomState>,
+    any: Option<Arc<HostPlan>>,
+}
+
+impl Hosts {
+    /// The load balancer of `host` (lower case, without port): the exact one, then the longest
+    /// wildcard, then `*`.
+    pub(crate) fn find(&self, host: &str) -> Option<&Arc<HostPlan>> {
+        if let Some(found) = self.exact.get(host) {
+            return Some(found);
+        }
+        if !self.wildcard.is_empty() {
+            let mut rest = host;
+            while let Some((_, parent)) = rest.split_once('.') {
+                if let Some(found) = self.wildcard.get(parent) {
+                    return Some(found);
+                }
+                rest = parent;
+            }
+        }
+        self.any.as_ref()
+    }
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct ListenerPlan {
+    pub(crate) config: Listener,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) stats: ListenerNumbers,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) hosts: Hosts,
+}
+
+/// A whole snapshot.
+#[derive(Debug)]
+pub struct Plan {
+    /// Its number.
+    pub generation: Generation,
+    pub(crate) listeners: Vec<Arc<ListenerPlan>>,
+    pub(crate) pools: Arc<Vec<Arc<PoolPlan>>>,
+}
+
+/// What survives from plan to plan beside the live table.
+#[derive(Debug, Default)]
+pub struct Kept {
+    transports: Mutex<Vec<Arc<Transport>>>,
+    tickets: Mutex<Vec<(Arc<str>, core_model::config::Tls, Arc<Tickets>)>>,
+    sources: Mutex<Vec<(Arc<str>, Arc<Sources>)>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    fn transport(&self, pool: &Pool, origin: &Origin) -> Result<Arc<Transport>, TlsError> {
+        let server_name = match &pool.tls {
+            None => None,
+            Some(tls) => Some(server_name(pool, tls, origin)?),
+        };
+        let mut transports = locked(&self.transports);
+        // What no plan and no connection uses is forgotten here.
+        transports.retain(|t| Arc::strong_count(t) > 1);
+        let same = |t: &&Arc<Transport>| {
+            t.tls == pool.tls
+                && t.server_name == server_name
+                && t.proxy == pool.proxy_protocol
+                && t.source == pool.source_address
+        };
+        if let Some(found) = transports.iter().find(same) {
+            return Ok(found.clone());
+        }
+        let client = match &pool.tls {
+            Some(tls) => Some(tls::client::client_config(&pool.name, tls)?),
+            None => None,
+        };
+        let made = Arc::new(Transport {
+            tls: pool.tls.clone(),
+            server_name,
+            proxy: pool.proxy_protocol,
+            source: pool.source_address,
+            client,
+        });
+        transports.push(made.clone());
+        Ok(made)
+    }
+
+    fn tickets(&self, listener: &Listener) -> Option<Arc<Tickets>> {
+        let tls = listener.tls.as_ref()?;
+        let mut kept = locked(&self.tickets);
+        let same = |(name, old, _): &&(Arc<str>, core_model::config::Tls, Arc<Tickets>)| {
+            *name == listener.name
+                && old.ticket_keys == tls.ticket_keys
+                && old.ticket_rotation == tls.ticket_rotation
+                && old.client_auth == tls.client_auth
+        };
+        if let Some((_, _, tickets)) = kept.iter().find(same) {
+            return Some(tickets.clone());
+        }
+        let made =
+            Arc::new(Tickets::new(&listener.name, &tls.ticket_keys, tls.ticket_rotation)?);
+        kept.retain(|(name, _, _)| *name != listener.name);
+        kept.push((listener.name.clone(), tls.clone(), made.clone()));
+        Some(made)
+    }
+
+    fn sources(&self, listener: &Listener) -> Arc<Sources> {
+        let mut kept = locked(&self.sources);
+        if let Some((_, sources)) = kept.iter().find(|(name, _)| *name == listener.name) {
+            return sources.clone();
+        }
+        let made = Arc::new(Sources::default());
+        kept.retain(|(_, sources)| Arc::strong_count(sources) > 1);
+        kept.push((listener.name.clone(), made.clone()));
+        made
+    }
+}
+
+fn server_name(
+    pool: &Pool,
+    tls: &UpstreamTls,
+    origin: &Origin,
+) -> Result<ServerName<'static>, TlsError> {
+    let host = origin.host_header.as_deref().map(|host| match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    });
+    let address = origin.address.to_string();
+    let name = tls.server_name.as_deref().or(host).unwrap_or(&address);
+    let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    ServerName::try_from(bare).map_err(|error| TlsError::Settings {
+        owner: format!("pool {}, origin {}", pool.name, origin.name),
+        cause: format!("`{name}` cannot be verified in a certificate: {error}"),
+    })
+}
+
+impl Plan {
+    /// Makes `snapshot` ready.
+    ///
+    /// # Errors
+    /// Every TLS setting that cannot be used; nothing is changed then.
+    pub fn build(
+        snapshot: &Snapshot,
+        live: &LiveTable,
+        kept: &Kept,
+    ) -> Result<Self, Vec<TlsError>> {
+        let config = &snapshot.config;
+        let mut faults = Vec::new();
+        let mut pools = Vec::with_capacity(config.pools.len());
+        for pool in &config.pools {
+            pools.push(Arc::new(pool_plan(pool, live, kept, &mut faults)));
+        }
+        let pools = Arc::new(pools);
+        let mut listeners = Vec::with_capacity(config.listeners.len());
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let tls = match (&listener.tls, kept.tickets(listener)) {
+                (Some(tls), Some(tickets)) => {
+                    tls::server_config(listener, tls, tickets).map_err(|e| faults.push(e)).ok()
+                }
+                (Some(_), None) => {
+                    faults.push(TlsError::Settings {
+                        owner: format!("listener {}", listener.name),
+                        cause: "the system gave no randomness for ticket keys".into(),
+                    });
+                    None
+                }
+                (None, _) => None,
+            };
+            listeners.push(Arc::new(ListenerPlan {
+                tls,
+                stats: live.listener(&listener.name),
+                sources: kept.sources(listener),
+                hosts: hosts(config, ListenerId(index), &pools),
+                config: listener.clone(),
+            }));
+        }
+        if faults.is_empty() {
+            Ok(Self { generation: snapshot.generation, listeners, pools })
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+fn pool_plan(
+    pool: &Pool,
+    live: &LiveTable,
+    kept: &Kept,
+    faults: &mut Vec<TlsError>,
+) -> PoolPlan {
+    let mut origins = Vec::with_capacity(pool.origins.len());
+    for origin in &pool.origins {
+        match kept.transport(pool, origin) {
+            Ok(transport) => origins.push(OriginPlan {
+                key: steer::key(&format!("{}:{}", origin.address, origin.port)),
+                config: origin.clone(),
+                live: origin_of(live, pool, origin),
+                transport,
+            }),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    PoolPlan { config: pool.clone(), live: live.pool(&pool.name), origins }
+}
+
+fn hosts(config: &Config, listener: ListenerId, pools: &Arc<Vec<Arc<PoolPlan>>>) -> Hosts {
+    let mut hosts = Hosts::default();
+    for balancer in &config.load_balancers {
+        let here = balancer.listeners.is_empty() || balancer.listeners.contains(&listener);
+        if !balancer.enabled || !here {
+            continue;
+        }
+        let plan = Arc::new(host_plan(balancer, pools));
+        match &balancer.host {
+            HostPattern::Exact(host) => {
+                hosts.exact.insert(host.clone(), plan);
+            }
+            HostPattern::Wildcard(parent) => {
+                hosts.wildcard.insert(parent.clone(), plan);
+            }
+            HostPattern::Any => hosts.any = Some(plan),
+        }
+    }
+    hosts
+}
+
+fn host_plan(balancer: &LoadBalancer, pools: &Arc<Vec<Arc<PoolPlan>>>) -> HostPlan {
+    let route = |route: &Route| RoutePlan {
+        name: route.name.clone(),
+        path: route.path.clone(),
+        action: route.action.clone(),
+        rules: route.rules.clone(),
+    };
+    HostPlan {
+        name: balancer.name.clone(),
+        rules: balancer.rules.clone(),
+        routes: balancer.routes.iter().map(route).collect(),
+        default: RoutePlan {
+            name: "/".into(),
+            path: PathMatch::Prefix("/".into()),
+            action: balancer.default.clone(),
+            rules: RouteRules::default(),
+        },
+        pools: pools.clone(),
+    }
+}
+
+impl HostPlan {
+    /// The pool at `id`.
+    pub(crate) fn pool(&self, id: PoolId) -> Option<&Arc<PoolPlan>> {
+        self.pools.get(id.0)
+    }
+
+    /// The route of a path: exact paths first, then the longest prefix, then the default.
+    pub(crate) fn route(&self, path: &str) -> &RoutePlan {
+        self.routes.iter().find(|route| matches(&route.path, path)).unwrap_or(&self.default)
+    }
+}
+
+fn matches(pattern: &PathMatch, path: &str) -> bool {
+    match pattern {
+        PathMatch::Exact(exact) => path == exact,
+        PathMatch::Prefix(prefix) => path.strip_prefix(prefix.as_str()).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_matches_whole_segments_only() {
+        for (prefix, path, expect) in [
+            ("/api", "/api", true),
+            ("/api", "/api/x", true),
+            ("/api", "/apis", false),
+            ("/api/", "/api/x", true),
+            ("/api/", "/api", false),
+            ("/", "/anything", true),
+        ] {
+            assert_eq!(matches(&PathMatch::Prefix(prefix.into()), path), expect, "{prefix} {path}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Moves a body from one connection to the other: the only pump there is, for both directions,
+//! all framings and tunnels.
+
+use crate::codec::h1_body::{BodyFault, Got, Receiver, SendFault, Sender};
+use crate::stream::Stream;
+use crate::timer;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// Bytes of a request body that are kept for sending it again.
+const REPLAY_BYTES_MAX: usize = 64 * 1024;
+/// Grace before the least rate is asked for.
+const RATE_GRACE: Duration = Duration::from_secs(5);
+/// How often the least rate is looked at.
+const RATE_LOOK: Duration = Duration::from_secs(1);
+
+/// Why a body did not come over.
+#[derive(Debug)]
+pub(crate) enum MoveFault {
+    /// The side it came from.
+    Source(BodyFault),
+    /// The side it went to.
+    Sink(SendFault),
+}
+
+/// Bytes and times of one direction of one exchange.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// Bytes moved.
+    pub(crate) bytes: u64,
+    began: u32,
+    last: u32,
+    replay: Option<Vec<u8>>,
+}
+
+/// What a meter says of a direction that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Fast enough; look again at this tick.
+    Until(u32),
+    /// Nothing moved for too long.
+    Idle,
+    /// Less than the least rate.
+    Slow,
+}
+
+impl Meter {
+    /// A meter that starts now; `replay` keeps the first bytes for a second try.
+    pub(crate) fn new(replay: bool) -> Self {
+        let now = timer::now();
+        Self { bytes: 0, began: now, last: now, replay: replay.then(Vec::new) }
+    }
+
+    fn moved(&mut self, data: &[u8]) {
+        self.bytes += data.len() as u64;
+        self.last = timer::now();
+        if let Some(kept) = &mut self.replay {
+            if kept.len() + data.len() > REPLAY_BYTES_MAX {
+                self.replay = None;
+            } else {
+                kept.extend_from_slice(data);
+            }
+        }
+    }
+
+    /// Notes bytes that an earlier try had taken from the client.
+    pub(crate) fn resent(&mut self, data: &[u8]) {
+        self.moved(data);
+    }
+
+    /// Tick of the last movement.
+    pub(crate) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// The whole body so far, where it can be sent again.
+    pub(crate) fn replay(&self) -> Option<&[u8]> {
+        match &self.replay {
+            Some(kept) => Some(kept),
+            None if self.bytes == 0 => Some(&[]),
+            None => None,
+        }
+    }
+
+    /// Whether a direction that waits may go on waiting. `rate` is in bytes per second, 0 for none.
+    pub(crate) fn pace(&self, idle: Duration, rate: u64) -> Pace {
+        let now = timer::now();
+        let end = self.last.saturating_add(ticks(idle));
+        if now >= end {
+            return Pace::Idle;
+        }
+        let grace = self.began.saturating_add(ticks(RATE_GRACE));
+        if rate == 0 {
+            return Pace::Until(end);
+        }
+        if now >= grace {
+            let seconds = u64::from(now - self.began) / u64::from(ticks(Duration::from_secs(1)));
+            if self.bytes < rate.saturating_mul(seconds) {
+                return Pace::Slow;
+            }
+        }
+        Pace::Until(end.min(now.saturating_add(ticks(RATE_LOOK)).max(grace)))
+    }
+}
+
+fn ticks(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / timer::TICK.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// Moves what is ready. Ready when the whole message was received, framed and written.
+///
+/// Everything that is at hand is gathered and written once, when nothing more is at hand.
+pub(crate) fn poll_move(
+    cx: &mut Context<'_>,
+    from: (&mut Stream, &mut Receiver),
+    to: (&mut Stream, &mut Sender),
+    meter: &mut Meter,
+) -> Poll<Result<(), MoveFault>> {
+    let (source, body) = from;
+    let (sink, message) = to;
+    loop {
+        match body.poll(source, cx) {
+            Poll::Pending => {
+                if let Poll::Ready(Err(error)) = message.poll_flush(sink, cx) {
+                    return Poll::Ready(Err(MoveFault::Sink(SendFault::Io(error))));
+                }
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(MoveFault::Source(fault))),
+            Poll::Ready(Ok(Got::End)) => {
+                if !message.is_finished() {
+                    let finished = message.finish(body.trailers());
+                    finished.map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
+                }
+                ready!(message.poll_flush(sink, cx))
+                    .map_err(|e| MoveFault::Sink(SendFault::Io(e)))?;
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Ok(Got::Data)) => {
+                let data = body.data();
+                let taken = if message.may_copy(data.len()) {
+                    message.copy(data).map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
+                    data.len()
+                } else {
+                    ready!(message.poll_send(sink, cx, data)).map_err(MoveFault::Sink)?
+                };
+                meter.moved(data.get(..taken).unwrap_or_default());
+                body.consume(taken);
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A connection's bytes after any TLS: one concrete type for both sides of the proxy.
+
+use crate::buffers::Lent;
+use crate::tls::TlsStream;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Plain TCP or TLS over it.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
+}
+
+impl Stream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.tcp(),
+        }
+    }
+
+    /// Ready once reading may give something: bytes, an end or an error. Holds no buffer.
+    #[inline]
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Plain(tcp) => tcp.poll_read_ready(cx),
+            Stream::Tls(tls) => tls.poll_readable(cx),
+        }
+    }
+
+    /// Reads into the room of `into`; 0 is the end of the stream. `into` must have room.
+    #[inline]
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Lent,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Plain(tcp) => poll_read_tcp(tcp, cx, into),
+            Stream::Tls(tls) => tls.poll_read(cx, into),
+        }
+    }
+
+    /// Writes some of `slices`; gives the number of bytes taken.
+    #[inline]
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Plain(tcp) => match slices {
+                [one] => Pin::new(tcp).poll_write(cx, one),
+                several => Pin::new(tcp).poll_write_vectored(cx, several),
+            },
+            Stream::Tls(tls) => tls.poll_write(cx, slices),
+        }
+    }
+
+    /// Sends what a TLS stream has sealed and not yet sent.
+    #[inline]
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Tls(tls) => tls.poll_flush(cx),
+        }
+    }
+
+    /// Ends our direction: close_notify where TLS, then FIN.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Tls(tls) => tls.poll_shutdown(cx),
+        }
+    }
+}
+
+/// Reads from a socket into the room of `into`.
+#[inline]
+pub(crate) fn poll_read_tcp(
+    tcp: &mut TcpStream,
+    cx: &mut Context<'_>,
+    into: &mut Lent,
+) -> Poll<io::Result<usize>> {
+    let mut room = ReadBuf::new(into.space());
+    ready!(Pin::new(tcp).poll_read(cx, &mut room))?;
+    let n = room.filled().len();
+    into.fill(n);
+    Poll::Ready(Ok(n))
+}

@@ -1,0 +1,27 @@
+//! Stage 3: TLS of both sides over rustls' unbuffered connections.
+//!
+//! The handshake rules are rustls'; which bytes are read and written when is decided here, so
+//! that an idle connection holds no buffer and a flight is one write.
+
+pub(crate) mod client;
+mod io;
+mod server;
+mod tickets;
+
+pub(crate) use io::{HandshakeError, Session, TlsStream};
+pub use server::TlsError;
+pub(crate) use server::{accept, server_config};
+pub(crate) use tickets::Tickets;
+
+/// Bytes a peer may send for a handshake: the largest chains with client certificates are a
+/// fifth of it.
+pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a handshake may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandshakeLimits {
+    /// Bytes received.
+    pub(crate) bytes: usize,
+    /// Time from the first byte on.
+    pub(crate) time: std::time::Duration,
+}

@@ -1,0 +1,222 @@
+//! TLS towards clients: which certificate answers, who may connect, and the handshake.
+
+use super::{HandshakeLimits, Session, TlsStream, Tickets, io::HandshakeError};
+use crate::timer::{self, Timer};
+use core_model::config::{Certificate, ClientAuth, KeyKind, Listener, Tls, TlsVersion};
+use hashbrown::HashMap;
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection,
+    WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig, SignatureAlgorithm};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::net::TcpStream;
+
+/// What is wrong with TLS material that was readable; the operator's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The key does not fit or is of a kind that rustls does not know.
+    #[error("certificate {certificate}: {cause}")]
+    Certificate {
+        /// The file.
+        certificate: String,
+        /// What rustls says.
+        #[source]
+        cause: rustls::Error,
+    },
+    /// The certificate authorities for clients or origins are not usable.
+    #[error("certificate authorities of {owner}: {cause}")]
+    Authorities {
+        /// The listener or pool.
+        owner: String,
+        /// Why.
+        cause: String,
+    },
+    /// Anything else in a TLS configuration.
+    #[error("TLS of {owner}: {cause}")]
+    Settings {
+        /// The listener or pool.
+        owner: String,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// The private key of `certificate` in rustls' terms.
+pub(crate) fn private_key(certificate: &Certificate) -> PrivateKeyDer<'static> {
+    let der = certificate.key.0.to_vec();
+    match certificate.key_kind {
+        KeyKind::Pkcs8 => PrivatePkcs8KeyDer::from(der).into(),
+        KeyKind::Pkcs1 => PrivatePkcs1KeyDer::from(der).into(),
+        KeyKind::Sec1 => PrivateSec1KeyDer::from(der).into(),
+    }
+}
+
+/// The chain of `certificate` in rustls' terms.
+pub(crate) fn chain(certificate: &Certificate) -> Vec<CertificateDer<'static>> {
+    certificate.chain.iter().map(|der| CertificateDer::from(der.0.to_vec())).collect()
+}
+
+fn certified(certificate: &Certificate) -> Result<CertifiedKey, TlsError> {
+    let fault = |cause| TlsError::Certificate {
+        certificate: certificate.certificate_file.display().to_string(),
+        cause,
+    };
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private_key(certificate))
+        .map_err(fault)?;
+    let mut certified = CertifiedKey::new(chain(certificate), key);
+    certified.keys_match().map_err(fault)?;
+    certified.ocsp = certificate.ocsp.as_ref().map(|ocsp| ocsp.0.to_vec());
+    Ok(certified)
+}
+
+/// Certificates of one name: ECDSA is preferred, RSA is for clients that know nothing else.
+#[derive(Debug, Default, Clone)]
+struct Candidates(Vec<Arc<CertifiedKey>>);
+
+impl Candidates {
+    fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |key: &&Arc<CertifiedKey>| {
+            key.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
+        let ecdsa = |key: &&Arc<CertifiedKey>| key.key.algorithm() != SignatureAlgorithm::RSA;
+        let mut usable = self.0.iter().filter(fits);
+        let first = usable.next()?;
+        if ecdsa(&first) { Some(first.clone()) } else { usable.find(ecdsa).or(Some(first)).cloned() }
+    }
+}
+
+/// Finds certificates by SNI: the exact name, then a wildcard for its parent, then the default.
+#[derive(Debug)]
+struct Resolver {
+    exact: HashMap<String, Candidates, foldhash::fast::RandomState>,
+    wildcard: HashMap<String, Candidates, foldhash::fast::RandomState>,
+    default: Candidates,
+    strict: bool,
+}
+
+impl Resolver {
+    fn new(tls: &Tls) -> Result<Self, TlsError> {
+        let mut resolver = Self {
+            exact: HashMap::default(),
+            wildcard: HashMap::default(),
+            default: Candidates::default(),
+            strict: tls.strict_sni,
+        };
+        let first_names = tls.certificates.first().map(|c| c.names.clone()).unwrap_or_default();
+        for certificate in &tls.certificates {
+            let key = Arc::new(certified(certificate)?);
+            for name in &certificate.names {
+                let name = name.to_ascii_lowercase();
+                let place = match name.strip_prefix("*.") {
+                    Some(parent) => resolver.wildcard.entry(parent.to_owned()),
+                    None => resolver.exact.entry(name),
+                };
+                place.or_default().0.push(key.clone());
+            }
+            // The default may be a pair (ECDSA and RSA) for the same names.
+            if resolver.default.0.is_empty() || certificate.names == first_names {
+                resolver.default.0.push(key);
+            }
+        }
+        Ok(resolver)
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let Some(name) = hello.server_name() else { return self.default.choose(&hello) };
+        let lower = name.to_ascii_lowercase();
+        let found = self.exact.get(&lower).or_else(|| {
+            let (_, parent) = lower.split_once('.')?;
+            self.wildcard.get(parent)
+        });
+        match found {
+            Some(candidates) => candidates.choose(&hello),
+            None if self.strict => None,
+            None => self.default.choose(&hello),
+        }
+    }
+}
+
+/// The rustls configuration of a listener.
+///
+/// # Errors
+/// When a certificate, key or authority cannot be used.
+pub(crate) fn server_config(
+    listener: &Listener,
+    tls: &Tls,
+    tickets: Arc<Tickets>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let owner = || format!("listener {}", listener.name);
+    let settings = |cause: &dyn std::fmt::Display| TlsError::Settings {
+        owner: owner(),
+        cause: cause.to_string(),
+    };
+    let versions: &[_] = match tls.min_version {
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(|error| settings(&error))?;
+    let builder = match &tls.client_auth {
+        ClientAuth::None => builder.with_no_client_auth(),
+        ClientAuth::Optional { authorities, .. } | ClientAuth::Required { authorities, .. } => {
+            let fault = |cause: String| TlsError::Authorities { owner: owner(), cause };
+            let mut roots = RootCertStore::empty();
+            for der in authorities {
+                roots
+                    .add(CertificateDer::from(der.0.to_vec()))
+                    .map_err(|error| fault(error.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            let verifier = match tls.client_auth {
+                ClientAuth::Optional { .. } => verifier.allow_unauthenticated(),
+                _ => verifier,
+            };
+            let verifier = verifier.build().map_err(|error| fault(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Resolver::new(tls)?));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = tickets;
+    // One ticket: every further one costs its sealing and nobody keeps it.
+    config.send_tls13_tickets = 1;
+    config.max_early_data_size = 0;
+    config.ignore_client_order = false;
+    config.send_half_rtt_data = false;
+    Ok(Arc::new(config))
+}
+
+/// Runs a handshake with a client. `first` are bytes already read from the socket.
+///
+/// # Errors
+/// When the handshake fails, is too large or too slow.
+pub(crate) async fn accept(
+    tcp: TcpStream,
+    config: Arc<ServerConfig>,
+    first: &[u8],
+    limits: HandshakeLimits,
+    timer: &Timer,
+) -> Result<TlsStream, HandshakeError> {
+    let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
+    let mut stream = TlsStream::new(tcp, Session::Server(session));
+    stream.unread(first);
+    let deadline = timer::tick_after(limits.time);
+    poll_fn(|cx| match stream.poll_handshake(cx, limits.bytes) {
+        Poll::Pending => timer.poll(cx, deadline).map(|()| Err(HandshakeError::Timeout)),
+        ready => ready,
+    })
+    .await?;
+    Ok(stream)
+}

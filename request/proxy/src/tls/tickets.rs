@@ -1,0 +1,174 @@
+//! Session tickets (RFC 5077, RFC 8446 §4.6.1) sealed under keys that rotate and may be shared.
+//!
+//! A ticket is `key name (16) ‖ nonce (12) ‖ AES-256-GCM(state)`. The listener's name is
+//! authenticated with it, so that a ticket of one listener resumes nothing at another.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{digest, rand};
+use core_model::config::PinnedBytes;
+use rustls::server::ProducesTickets;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a client may keep a ticket (rustls sends it as the lifetime), seconds.
+const TICKET_LIFETIME_S: u32 = 12 * 3600;
+/// Bytes of a key's name.
+const NAME_BYTES: usize = 16;
+/// Largest ticket that is looked at.
+const TICKET_BYTES_MAX: usize = 16 * 1024;
+
+struct Key {
+    name: [u8; NAME_BYTES],
+    seal: LessSafeKey,
+}
+
+impl Key {
+    /// A key out of its secret. Its name is derived, so that a fleet agrees on it.
+    fn new(secret: &[u8]) -> Option<Self> {
+        let hashed = digest::digest(&digest::SHA512, secret);
+        let (key, name) = hashed.as_ref().split_at(32);
+        let seal = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
+        Some(Self { name: name.get(..NAME_BYTES)?.try_into().ok()?, seal })
+    }
+
+    fn random() -> Option<Self> {
+        let mut secret = [0; 64];
+        rand::fill(&mut secret).ok()?;
+        Self::new(&secret)
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+#[derive(Debug)]
+struct Ring {
+    /// The first one seals; all of them open.
+    keys: Vec<Arc<Key>>,
+    made: Instant,
+    /// Rotation of keys made here; none for keys out of a file.
+    rotation: Option<Duration>,
+}
+
+/// The ticket keys of one listener.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    ring: Mutex<Ring>,
+    listener: Vec<u8>,
+}
+
+impl Tickets {
+    /// Keys out of a file, newest first, or made here and rotated where there are none. `None`
+    /// where the system gives no randomness.
+    pub(crate) fn new(listener: &str, keys: &[PinnedBytes], rotation: Duration) -> Option<Self> {
+        let shared: Vec<_> = keys.iter().filter_map(|key| Key::new(&key.0).map(Arc::new)).collect();
+        let own = shared.is_empty();
+        let keys = if own { vec![Arc::new(Key::random()?)] } else { shared };
+        let ring = Ring { keys, made: Instant::now(), rotation: own.then_some(rotation) };
+        Some(Self { ring: Mutex::new(ring), listener: listener.as_bytes().to_vec() })
+    }
+
+    /// Takes the lock for a copy of a pointer; once a handshake.
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rotation) = ring.rotation
+            && ring.made.elapsed() >= rotation
+            && let Some(key) = Key::random()
+        {
+            ring.made = Instant::now();
+            ring.keys.insert(0, Arc::new(key));
+            // A ticket lives three rotations of the default length.
+            ring.keys.truncate(4);
+        }
+        ring
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        TICKET_LIFETIME_S
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let key = self.ring().keys.first()?.clone();
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).ok()?;
+        let mut ticket = Vec::with_capacity(NAME_BYTES + NONCE_LEN + plain.len() + 16);
+        ticket.extend_from_slice(&key.name);
+        ticket.extend_from_slice(&nonce);
+        let mut sealed = plain.to_vec();
+        key.seal
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(self.listener.as_slice()),
+                &mut sealed,
+            )
+            .ok()?;
+        ticket.extend_from_slice(&sealed);
+        Some(ticket)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        if ticket.len() > TICKET_BYTES_MAX {
+            return None;
+        }
+        let (name, rest) = ticket.split_at_checked(NAME_BYTES)?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
+        let key = self.ring().keys.iter().find(|key| key.name == name)?.clone();
+        let mut plain = sealed.to_vec();
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let len =
+            key.seal.open_in_place(nonce, Aad::from(self.listener.as_slice()), &mut plain).ok()?.len();
+        plain.truncate(len);
+        Some(plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pinned(byte: u8) -> PinnedBytes {
+        PinnedBytes(vec![byte; 80].into())
+    }
+
+    #[test]
+    fn a_fleet_with_the_same_keys_opens_each_others_tickets() {
+        let hour = Duration::from_secs(3600);
+        let one = Tickets::new("web", &[pinned(1)], hour).unwrap();
+        let two = Tickets::new("web", &[pinned(2), pinned(1)], hour).unwrap();
+        let ticket = one.encrypt(b"state").unwrap();
+        assert_eq!(two.decrypt(&ticket).as_deref(), Some(&b"state"[..]));
+        assert_eq!(one.decrypt(&two.encrypt(b"x").unwrap()), None);
+    }
+
+    #[test]
+    fn a_ticket_of_another_listener_or_a_changed_one_opens_nothing() {
+        let hour = Duration::from_secs(3600);
+        let one = Tickets::new("web", &[pinned(1)], hour).unwrap();
+        let other = Tickets::new("admin", &[pinned(1)], hour).unwrap();
+        let mut ticket = one.encrypt(b"state").unwrap();
+        assert_eq!(other.decrypt(&ticket), None);
+        *ticket.last_mut().unwrap() ^= 1;
+        assert_eq!(one.decrypt(&ticket), None);
+        for short in 0..ticket.len() {
+            assert_eq!(one.decrypt(&ticket[..short]), None);
+        }
+    }
+
+    #[test]
+    fn own_keys_rotate_and_old_ones_still_open() {
+        let tickets = Tickets::new("web", &[], Duration::ZERO).unwrap();
+        let ticket = tickets.encrypt(b"state").unwrap();
+        let next = tickets.encrypt(b"state").unwrap();
+        assert_ne!(ticket.get(..16), next.get(..16));
+        assert!(tickets.decrypt(&ticket).is_some());
+    }
+}

@@ -1,0 +1,190 @@
+//! The head an origin gets: the client's fields as they came, less what must not pass, plus what
+//! the proxy answers for.
+
+use crate::exchange::{Exchange, Stage, Target};
+use crate::plan::{OriginPlan, PoolPlan};
+use crate::stage::route;
+use core_model::config::{HeaderNamePolicy, RouteRules};
+use core_wire::forwarded::Element;
+use core_wire::h1::Framing;
+use core_wire::h1::head::{Field, Known};
+use core_wire::h1::write::{HeadWriter, WriteError};
+use std::io::Write;
+use std::net::IpAddr;
+
+/// Writes the head of `exchange` for `origin` behind `out`.
+pub(crate) fn write(
+    stage: Stage<'_>,
+    exchange: &Exchange,
+    target: Target<'_>,
+    (pool, origin): (&PoolPlan, &OriginPlan),
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
+    let request = exchange.request();
+    let buffer = exchange.head.filled();
+    let rules = route::rules(stage, target);
+    let mut head = HeadWriter::new(out);
+    let method = request.method_span.get(buffer);
+    match route::rewritten(exchange, &target.route.rules) {
+        Some(path) => head.request_line(method, &path)?,
+        None => {
+            let end = request.target.query.map_or(request.target.path.end, |query| query.end);
+            let span = core_wire::h1::head::Span { start: request.target.path.start, end };
+            match span.get(buffer) {
+                [] => head.request_line(method, b"/")?,
+                // The absolute form may have a query and no path.
+                whole @ [b'?', ..] => head.request_line(method, &[b"/", whole].concat())?,
+                whole => head.request_line(method, whole)?,
+            }
+        }
+    }
+    host(exchange, origin, &mut head)?;
+    let drop_odd = stage.listener.config.header_names == HeaderNamePolicy::Drop;
+    let changed = rules.iter().any(|r| !r.request_headers.is_empty());
+    head.copy_run(buffer, &request.fields, |field| {
+        !field.hop
+            && !is_owned(field.known)
+            && !(drop_odd && field.odd_name)
+            && !(changed && is_replaced(&rules, field.name.get(buffer)))
+    })?;
+    forwarding(exchange, origin, &mut head)?;
+    for (name, value) in rules.iter().flat_map(|r| &r.request_headers.set) {
+        head.field(name.as_bytes(), value.as_bytes())?;
+    }
+    if exchange.meaning.te_trailers {
+        head.field(b"TE", b"trailers")?;
+    }
+    match exchange.meaning.upgrade {
+        Some(protocol) => {
+            head.connection(b"Upgrade")?;
+            head.field(b"Upgrade", protocol.get(buffer))?;
+        }
+        None if pool.config.keepalive.connections == 0 => head.connection(b"close")?,
+        None => {}
+    }
+    head.framing(exchange.meaning.framing);
+    if exchange.meaning.framing == Framing::None
+        && matches!(method, b"POST" | b"PUT" | b"PATCH")
+    {
+        // RFC 9110 §8.6: a method that expects content says that there is none.
+        head.content_length(0);
+    }
+    head.finish();
+    Ok(())
+}
+
+/// Fields that only this proxy writes; what a client sent under these names is not forwarded.
+fn is_owned(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Host
+            | Known::XForwardedFor
+            | Known::XForwardedProto
+            | Known::XForwardedHost
+            | Known::XForwardedPort
+            | Known::XRealIp
+            | Known::Forwarded
+            | Known::CfConnectingIp
+            | Known::TrueClientIp
+            | Known::EarlyData
+    )
+}
+
+/// Whether a rule sets or removes the field `name`.
+fn is_replaced(rules: &[&RouteRules; 3], name: &[u8]) -> bool {
+    rules.iter().any(|rule| {
+        let headers = &rule.request_headers;
+        headers.remove.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
+            || headers.set.iter().any(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name))
+    })
+}
+
+fn host(
+    exchange: &Exchange,
+    origin: &OriginPlan,
+    head: &mut HeadWriter<'_>,
+) -> Result<(), WriteError> {
+    if let Some(host) = &origin.config.host_header {
+        return head.field(b"Host", host.as_bytes());
+    }
+    let buffer = exchange.head.filled();
+    let authority = exchange.meaning.authority;
+    match authority.port {
+        None => head.field(b"Host", authority.host.get(buffer)),
+        Some(port) => {
+            let mut text = [0; 320];
+            let mut room = text.as_mut_slice();
+            let all = room.len();
+            let host = authority.host.get(buffer);
+            if room.write_all(host).and_then(|()| write!(room, ":{port}")).is_ok() {
+                let len = all - room.len();
+                head.field(b"Host", text.get(..len).unwrap_or_default())
+            } else {
+                head.field(b"Host", &[host, format!(":{port}").as_bytes()].concat())
+            }
+        }
+    }
+}
+
+/// The address of a client as text without allocation.
+fn address(ip: IpAddr, room: &mut [u8; 48]) -> &[u8] {
+    let mut rest = room.as_mut_slice();
+    let all = rest.len();
+    let _ = write!(rest, "{ip}");
+    let len = all - rest.len();
+    room.get(..len).unwrap_or_default()
+}
+
+fn forwarding(
+    exchange: &Exchange,
+    origin: &OriginPlan,
+    head: &mut HeadWriter<'_>,
+) -> Result<(), WriteError> {
+    let mut room = [0; 48];
+    let peer = address(exchange.peer.address.ip().to_canonical(), &mut room);
+    let https = exchange.peer.https;
+    let mut proto: &[u8] = if https { b"https" } else { b"http" };
+    if exchange.peer.trusted {
+        // What trusted proxies wrote is kept and continued.
+        head.field(b"X-Forwarded-For", &continued(exchange, Known::XForwardedFor, peer))?;
+        if exchange.field(Known::Forwarded).is_some() {
+            let mut element = Vec::new();
+            let host = exchange.meaning.authority.host.get(exchange.head.filled());
+            let client = exchange.peer.address.ip();
+            Element { client, host: Some(host), https }.write(&mut element);
+            head.field(b"Forwarded", &continued(exchange, Known::Forwarded, &element))?;
+        }
+        if let Some(said) = exchange.field(Known::XForwardedProto)
+            && (said.eq_ignore_ascii_case(b"https") || said.eq_ignore_ascii_case(b"http"))
+        {
+            proto = said;
+        }
+        if let Some(host) = exchange.field(Known::XForwardedHost) {
+            head.field(b"X-Forwarded-Host", host)?;
+        }
+        let mut room = [0; 48];
+        head.field(b"CF-Connecting-IP", address(exchange.client, &mut room))?;
+    } else {
+        head.field(b"X-Forwarded-For", peer)?;
+        head.field(b"CF-Connecting-IP", peer)?;
+    }
+    head.field(b"X-Forwarded-Proto", proto)?;
+    if origin.config.host_header.is_some()
+        && !(exchange.peer.trusted && exchange.field(Known::XForwardedHost).is_some())
+    {
+        head.field(b"X-Forwarded-Host", exchange.host().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The values of all fields of a name, with `last` behind them.
+fn continued(exchange: &Exchange, known: Known, last: &[u8]) -> Vec<u8> {
+    let of_name = |field: &&Field| field.known == known;
+    let mut list = Vec::new();
+    for field in exchange.request().fields.iter().filter(of_name) {
+        list.extend_from_slice(exchange.text(field.value));
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(last);
+    list
+}

@@ -1,0 +1,265 @@
+//! A worker: one thread, one reactor, its own connections; what its tasks share lives here.
+
+use crate::buffers;
+use crate::plan::{ListenerPlan, Plan};
+use crate::timer::{self, TICK};
+use crate::upstream::{IdlePool, SharedPool};
+use arc_swap::ArcSwap;
+use core_balance::rng::SplitMix64;
+use core_model::config::Name;
+use core_wire::h1::head::{RequestParser, ResponseParser};
+use process_runtime::access_log::WorkerLog;
+use process_runtime::live::{LiveTable, now_ms};
+use process_runtime::metrics::WorkerStats;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Parsers kept for reuse; as many as there are requests at once on a busy worker.
+const PARSERS_MAX: usize = 512;
+/// Ticks between two looks at what can be given back.
+const HOUSEKEEPING_TICKS: u32 = 10;
+/// Free buffers that are never given back (about 1 MiB).
+const BUFFERS_KEPT: usize = 64;
+
+/// How much of the process is still at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Connections are accepted.
+    Serving = 0,
+    /// Requests in flight finish, idle connections close.
+    Draining = 1,
+    /// Everything ends at once.
+    Stopping = 2,
+}
+
+/// What all workers share: the plan in force and the second level of idle connections.
+pub struct Shared {
+    /// The plan in force.
+    pub(crate) plan: ArcSwap<Plan>,
+    /// Its generation, so that a worker sees a change by one load.
+    generation: AtomicU64,
+    phase: AtomicU8,
+    pub(crate) idle: SharedPool,
+    /// Live state of the process.
+    pub live: Arc<LiveTable>,
+}
+
+impl Shared {
+    /// Starts with `plan`.
+    #[must_use]
+    pub fn new(plan: Plan, live: Arc<LiveTable>) -> Self {
+        Self {
+            generation: AtomicU64::new(plan.generation.0),
+            plan: ArcSwap::from_pointee(plan),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            idle: SharedPool::default(),
+            live,
+        }
+    }
+
+    /// Puts `plan` in force; workers see it with their next request.
+    pub fn publish(&self, plan: Plan) {
+        let generation = plan.generation.0;
+        self.plan.store(Arc::new(plan));
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// How much of the process is still at work.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Goes to a later phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::Relaxed);
+    }
+}
+
+/// What the tasks of one worker share. It never leaves its thread.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    generation: Cell<u64>,
+    listeners: RefCell<Vec<Rc<Local>>>,
+    known: RefCell<Vec<Rc<Local>>>,
+    pub(crate) idle: RefCell<IdlePool>,
+    random: RefCell<SplitMix64>,
+    requests: RefCell<Vec<Box<RequestParser>>>,
+    replies: RefCell<Vec<Box<ResponseParser>>>,
+    date: Cell<(u64, [u8; 29])>,
+    pub(crate) log: RefCell<Option<WorkerLog>>,
+    /// Open client connections.
+    pub(crate) open: Cell<u64>,
+}
+
+/// A listener as one worker holds it: counted without atomics.
+pub(crate) struct Local {
+    pub(crate) plan: Arc<ListenerPlan>,
+}
+
+impl Worker {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, seed: u64, log: Option<WorkerLog>) -> Self {
+        let worker = Self {
+            index,
+            shared,
+            generation: Cell::new(0),
+            listeners: RefCell::default(),
+            known: RefCell::default(),
+            idle: RefCell::default(),
+            random: RefCell::new(SplitMix64::new(seed)),
+            requests: RefCell::default(),
+            replies: RefCell::default(),
+            date: Cell::new((0, [b' '; 29])),
+            log: RefCell::new(log),
+            open: Cell::new(0),
+        };
+        worker.tick();
+        worker.refresh();
+        worker
+    }
+
+    /// This worker's numbers.
+    pub(crate) fn stats(&self) -> &WorkerStats {
+        self.shared.live.worker_stats.shard(self.index)
+    }
+
+    /// The generation in force; takes a new plan over where there is one.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        if self.shared.generation.load(Ordering::Acquire) != self.generation.get() {
+            self.refresh();
+        }
+        self.generation.get()
+    }
+
+    #[cold]
+    fn refresh(&self) {
+        let plan = self.shared.plan.load();
+        self.generation.set(plan.generation.0);
+        *self.listeners.borrow_mut() =
+            plan.listeners.iter().map(|plan| Rc::new(Local { plan: plan.clone() })).collect();
+    }
+
+    /// The listener called `name` in the plan in force.
+    pub(crate) fn listener(&self, name: &str) -> Option<Rc<Local>> {
+        self.generation();
+        self.listeners.borrow().iter().find(|local| &*local.plan.config.name == name).cloned()
+    }
+
+    /// As [`Self::listener`], but remembers listeners of former plans, whose last connections are
+    /// still in the queue when the plan changes.
+    pub(crate) fn listener_even_removed(&self, name: &Name) -> Option<Rc<Local>> {
+        let found = self.listener(name);
+        let mut known = self.known.borrow_mut();
+        match found {
+            Some(local) => {
+                match known.iter_mut().find(|old| old.plan.config.name == *name) {
+                    Some(old) if Rc::ptr_eq(old, &local) => {}
+                    Some(old) => *old = local.clone(),
+                    None => known.push(local.clone()),
+                }
+                Some(local)
+            }
+            None => known.iter().find(|old| old.plan.config.name == *name).cloned(),
+        }
+    }
+
+    /// Forgets a listener whose queue is empty.
+    pub(crate) fn forget_listener(&self, name: &Name) {
+        self.known.borrow_mut().retain(|local| local.plan.config.name != *name);
+    }
+
+    /// A random number.
+    pub(crate) fn random(&self) -> u64 {
+        self.random.borrow_mut().next()
+    }
+
+    /// Whether connections are to be closed after their request.
+    #[inline]
+    pub(crate) fn draining(&self) -> bool {
+        self.shared.phase() != Phase::Serving
+    }
+
+    pub(crate) fn request_parser(&self) -> Box<RequestParser> {
+        self.requests.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn keep_request_parser(&self, mut parser: Box<RequestParser>) {
+        let mut kept = self.requests.borrow_mut();
+        if kept.len() < PARSERS_MAX {
+            parser.reset();
+            kept.push(parser);
+        }
+    }
+
+    pub(crate) fn reply_parser(&self) -> Box<ResponseParser> {
+        self.replies.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn keep_reply_parser(&self, mut parser: Box<ResponseParser>) {
+        let mut kept = self.replies.borrow_mut();
+        if kept.len() < PARSERS_MAX {
+            parser.reset();
+            kept.push(parser);
+        }
+    }
+
+    /// The present time as an HTTP date.
+    pub(crate) fn date(&self) -> [u8; 29] {
+        self.date.get().1
+    }
+
+    /// What is done ten times a second.
+    fn tick(&self) {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        if self.date.get().0 != unix {
+            self.date.set((unix, core_wire::date::imf_fixdate(unix)));
+        }
+        let tick = u32::try_from(u128::from(now_ms()) / TICK.as_millis()).unwrap_or(0);
+        timer::advance(tick);
+        let housekeeping = tick.is_multiple_of(HOUSEKEEPING_TICKS);
+        let several = self.shared.live.workers() > 1;
+        self.idle.borrow_mut().tick(several.then_some(&self.shared.idle), housekeeping);
+        if housekeeping {
+            buffers::trim(BUFFERS_KEPT);
+            self.requests.borrow_mut().truncate(PARSERS_MAX / 4);
+            self.replies.borrow_mut().truncate(PARSERS_MAX / 4);
+            if self.index == 0 && several {
+                self.shared.idle.reap();
+            }
+        }
+        if let Some(log) = self.log.borrow_mut().as_mut() {
+            log.tick();
+        }
+    }
+
+    /// Keeps the clock of this worker until the process stops.
+    pub(crate) async fn clock(self: Rc<Self>) {
+        let mut phase = Phase::Serving;
+        loop {
+            tokio::time::sleep(TICK).await;
+            let before = self.generation.get();
+            self.tick();
+            // Idle connections look at the plan and the phase when they are woken.
+            if self.generation() != before || self.shared.phase() != phase {
+                phase = self.shared.phase();
+                timer::wake_all();
+                if phase != Phase::Serving {
+                    self.idle.borrow_mut().clear();
+                }
+            }
+        }
+    }
+}
+
+/// How long `work` may be postponed when descriptors or memory are short.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
