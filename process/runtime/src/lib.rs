@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod accounts;
+pub mod admin;
 pub mod config_file;
 mod half_open;
 pub mod live;
@@ -12,9 +13,11 @@ pub mod operator_log;
 pub mod panics;
 pub mod port_holder;
 pub mod privileges;
+pub mod prometheus;
 pub mod readable;
 pub mod retire;
 pub mod service;
 pub mod signals;
 pub mod sockets;
+pub mod status;
 pub mod unix_socket;
