@@ -3,7 +3,7 @@
 use crate::support::client::{Client, End};
 use crate::support::edge::Edge;
 use crate::support::files::{TempDir, free_port};
-use crate::support::process::{Guard, Weir, command, run, workspace};
+use crate::support::process::{Weir, command, run};
 use crate::support::tls::{Authority, VALID};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
@@ -179,78 +179,6 @@ fn check_passes_a_good_file() {
     assert!(good, "{out}{err}");
     let (good, out, err) = run(command().arg("check").arg("/nowhere/weir.toml"));
     assert!(!good && format!("{out}{err}").contains("/nowhere/weir.toml"));
-}
-
-/// Every `key = "file"` of an example that is a file beside it, generated.
-fn furnish(dir: &TempDir, text: &str) {
-    let ca = Authority::new();
-    let pem = ca.issue(&["localhost", "example.com", "*.example.com", "127.0.0.1"], VALID);
-    for quoted in text.split('"').skip(1).step_by(2) {
-        let path = std::path::Path::new(quoted);
-        let contents: Option<Vec<u8>> = match path.extension().and_then(|e| e.to_str()) {
-            Some("pem" | "crt") if quoted.contains("ca") => Some(ca.pem.clone().into()),
-            Some("pem") if quoted.contains("key") => Some(pem.key.clone().into()),
-            Some("pem" | "crt") => Some(pem.certificate.clone().into()),
-            Some("key") if quoted.contains("ticket") => Some(vec![7; 80]),
-            Some("key") => Some(pem.key.clone().into()),
-            _ => None,
-        };
-        let Some(contents) = contents.filter(|_| path.is_relative()) else { continue };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(dir.path().join(folder)).expect("a folder can be made");
-        }
-        std::fs::write(dir.path().join(path), contents).expect("a file can be written");
-    }
-}
-
-/// Origins for every port that an example sends requests to.
-fn origins_of(text: &str) -> Vec<Upstream> {
-    let mut ports = std::collections::BTreeSet::new();
-    let mut in_origin = false;
-    for line in text.lines().map(str::trim) {
-        if line.starts_with("[[") {
-            in_origin = line.contains("origins");
-        }
-        if let (true, Some(port)) = (in_origin, line.strip_prefix("port = ")) {
-            let port = port.split_whitespace().next().and_then(|p| p.parse::<u16>().ok());
-            ports.extend(port);
-        }
-    }
-    ports.into_iter().map(|port| Upstream::start_at(port, Conn::serve)).collect()
-}
-
-#[test]
-fn examples_start_and_their_curl_lines_work() {
-    let folder = workspace().join("examples");
-    let entries = std::fs::read_dir(&folder).expect("there is a folder of examples");
-    let mut files: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
-    files.sort();
-    assert!(!files.is_empty(), "no examples in {}", folder.display());
-    let mut lines = 0;
-    for file in &files {
-        let name = file.file_name().and_then(|n| n.to_str()).expect("a name");
-        let text = std::fs::read_to_string(file).expect("readable");
-        let dir = TempDir::new();
-        furnish(&dir, &text);
-        let origins = origins_of(&text);
-        let copy = dir.write(name, &text);
-        let mut guard = Guard::start(command().arg("run").arg(&copy).current_dir(dir.path()));
-        wait::until(&format!("{name} is ready"), SOON, || {
-            assert!(guard.ended().is_none(), "{name} ended: {}", guard.stderr.text());
-            guard.stderr.text().contains("ready")
-        });
-        for line in text.lines().filter_map(|line| line.trim().strip_prefix("# curl ")) {
-            let line = format!("curl -sS --fail-with-body --max-time 10 {line}");
-            let mut shell = std::process::Command::new("sh");
-            let (good, out, err) = run(shell.arg("-c").arg(&line).current_dir(dir.path()));
-            assert!(good, "{name}: `{line}` failed: {out}{err}");
-            lines += 1;
-        }
-        drop(origins);
-    }
-    println!("examples: {} files, {lines} curl lines", files.len());
-    assert!(lines >= files.len(), "{lines} curl lines in {} examples", files.len());
 }
 
 #[test]

@@ -81,9 +81,7 @@ fn row_28_bytes_after_the_reply() {
 #[test]
 fn row_28_encoded_line_ends_stay_encoded() {
     let script = by_request(script);
-    let mut rig = Rig::with(28, script, |edge| {
-        edge.listener("plain", "").listener("redirects", "redirect_https = true")
-    });
+    let mut rig = Rig::with(28, script, |edge| edge.listener("redirects", "redirect_https = true"));
     let redirects = rig.weir.address("redirects");
     for target in ["/%0d%0aX-Evil:%20y", "/?a=%0D%0AX-Evil:y", "/%00", "/a%0a"] {
         let mut client = Client::connect(redirects);

@@ -7,7 +7,8 @@ use crate::support::wait::SOON;
 use std::time::{Duration, Instant};
 
 /// Time limits short enough for a test; the body rate has a grace of 5 s.
-const SHORT: &str = "timeouts = { first_byte = \"5s\", head = \"1s\", body_idle = \"2s\", keepalive = \"2s\" }\n\
+const SHORT: &str = "\
+    timeouts = { first_byte = \"5s\", head = \"1s\", body_idle = \"2s\", keepalive = \"2s\" }
     limits = { body_min_rate = 64 }";
 
 /// Sends a byte each `pace` until the other side says or closes something; gives the time it took.

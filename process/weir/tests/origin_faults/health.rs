@@ -9,8 +9,13 @@ use std::time::Duration;
 
 /// Two intervals of the monitor, with room.
 const SEEN: Duration = Duration::from_secs(15);
-const MONITOR: &str = "type = \"http\"\npath = \"/health\"\ninterval = 2\ntimeout = 1\nretries = 0\n\
-     expected_codes = \"2xx\"";
+const MONITOR: &str = "\
+    type = \"http\"
+    path = \"/health\"
+    interval = 2
+    timeout = 1
+    retries = 0
+    expected_codes = \"2xx\"";
 const POOL: &str = "monitor = \"m\"\noutlier_ejection = { consecutive_failures = 0 }";
 
 /// An origin with a name, whose `/health` says what the switch says. It answers all the same.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The command under test.
 pub(crate) fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_weir"))
+    Command::new(std::env::var("FAKE").unwrap_or(env!("CARGO_BIN_EXE_weir").into()))
 }
 
 /// Output collected line by line, so that a test can look at it while the process runs.
