@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod features;
+#[cfg(test)]
 mod framing;
 #[cfg(test)]
 mod lifecycle;
@@ -17,3 +19,5 @@ mod peers;
 mod reload;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
