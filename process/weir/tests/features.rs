@@ -6,7 +6,7 @@ use crate::support::edge::{Edge, origin};
 use crate::support::process::Weir;
 use crate::support::reader::{Length, Message};
 use crate::support::upstream::{Conn, Upstream};
-use crate::support::wait::SOON;
+use crate::support::wait::{self, SOON};
 use std::net::Ipv4Addr;
 
 /// Sends a GET with these lines and gives the reply and what the origin saw.
@@ -140,7 +140,10 @@ fn replies_of_every_framing_pass() {
                     "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n\
                      HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
                 }
-                _ => return drop(conn.write("HTTP/1.1 200 OK\r\n\r\nhello")),
+                _ => {
+                    conn.write("HTTP/1.1 200 OK\r\n\r\nhello");
+                    return;
+                }
             };
             if !conn.write(reply) {
                 return;
@@ -245,4 +248,26 @@ fn big_bodies_pass_both_ways_with_bounded_memory() {
     client.send(head).expect("it is sent");
     client.send(vec![b'u'; 8 << 20]).expect("it is sent");
     assert_eq!(client.reply("POST").text(), format!("POST /up {}", 8 << 20));
+}
+
+#[test]
+fn a_client_that_goes_away_lets_the_origin_go() {
+    let upstream = Upstream::start(|conn: &mut Conn| {
+        while let Some(request) = conn.request() {
+            if request.target == "/never" {
+                return conn.drain();
+            }
+            conn.answer(&request);
+        }
+    });
+    let weir = Weir::start(Edge::simple(upstream.port()));
+    for n in 1..=3 {
+        let mut client = weir.client();
+        client.send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is sent");
+        wait::until("it is in flight", SOON, || upstream.count() == n);
+        client.reset();
+        let gone = || upstream.logs().iter().all(|log| log.closed());
+        wait::until("the request is given up at the origin", SOON, gone);
+    }
+    assert_eq!(weir.get("/b").map(|r| r.status), Ok(200));
 }

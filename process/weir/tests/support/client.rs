@@ -39,11 +39,6 @@ impl Cut {
         cuts.extend((1..len).step_by(step).map(Self::At));
         cuts
     }
-
-    /// Whole, byte by byte, and split in the middle.
-    pub(crate) fn few(len: usize) -> Vec<Self> {
-        vec![Self::Whole, Self::Bytes, Self::At(len / 2)]
-    }
 }
 
 /// How a connection ended.
@@ -129,10 +124,6 @@ impl Client {
 
     pub(crate) fn raw(&self) -> &TcpStream {
         &self.raw
-    }
-
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.raw.local_addr().expect("a connected socket has an address")
     }
 
     /// Sends bytes. An error means that the other side closed, which the reading side tells.

@@ -65,7 +65,9 @@ impl Guard {
 
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        drop(kill_process(pid.expect("a process id is positive"), signal));
+        let pid = pid.expect("a process id is positive");
+        // An error means that it ended, which its exit status tells.
+        let _ended = kill_process(pid, signal);
     }
 
     /// The exit status, if it ended.
