@@ -59,9 +59,10 @@ pub struct ReloadOutcome {
     pub notes: Vec<String>,
 }
 
-/// Carries a reload out; given by whoever owns the configuration.
+/// Carries a reload out, or with `true` only tells what one would change; given by whoever owns
+/// the configuration.
 pub type Reload =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ReloadOutcome> + Send>> + Send + Sync>;
+    Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = ReloadOutcome> + Send>> + Send + Sync>;
 
 /// Why the admin server cannot listen.
 #[derive(Debug, thiserror::Error)]

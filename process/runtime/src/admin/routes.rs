@@ -13,7 +13,7 @@ pub(super) struct Site {
     pub(super) reload: Reload,
 }
 
-const PATHS: &str = "/ /status /metrics /ready /health /config/generation, and POST /reload";
+const PATHS: &str = "/ /status /metrics /ready /health /config/generation, and POST /reload /diff";
 
 /// The reply to `request`, which came in at `door` (none for a Unix socket).
 pub(super) async fn answer(site: &Site, request: &Request, door: Option<IpAddr>) -> Reply {
@@ -22,12 +22,12 @@ pub(super) async fn answer(site: &Site, request: &Request, door: Option<IpAddr>)
                    no web page can reach it under a name of its own; use the address\n";
         return Reply::text(421, why);
     }
-    let posts = request.path == "/reload";
+    let posts = matches!(request.path.as_str(), "/reload" | "/diff");
     match (request.method.as_str(), posts) {
         ("POST", true) if !request.admin_mark => {
             Reply::text(403, "POST needs the header `X-Weir-Admin: 1`\n")
         }
-        ("POST", true) => reload(site).await,
+        ("POST", true) => reload(site, request.path == "/diff").await,
         ("GET" | "HEAD", false) => get(site, &request.path),
         _ => {
             let allowed = if posts { "POST" } else { "GET, HEAD" };
@@ -60,11 +60,14 @@ fn get(site: &Site, path: &str) -> Reply {
     }
 }
 
-async fn reload(site: &Site) -> Reply {
+async fn reload(site: &Site, dry: bool) -> Reply {
     // A task of its own: neither a client that leaves nor the time limit cuts a reload in half.
-    let task = tokio::spawn((site.reload)());
+    let task = tokio::spawn((site.reload)(dry));
     match tokio::time::timeout(RELOAD_TIMEOUT, task).await {
-        Ok(Ok(outcome)) => Reply::json(if outcome.applied { 200 } else { 422 }, &outcome),
+        Ok(Ok(outcome)) => {
+            let fine = outcome.applied || (dry && outcome.faults.is_empty());
+            Reply::json(if fine { 200 } else { 422 }, &outcome)
+        }
         Ok(Err(_)) => Reply::text(500, "the reload failed by a bug of Weir; the log tells more\n"),
         Err(_) => Reply::text(504, "the reload goes on; ask /config/generation\n"),
     }

@@ -26,7 +26,7 @@ fn serve(address: &str) -> Serving {
     let reloads = Arc::new(AtomicU32::new(0));
     let counted = reloads.clone();
     // Every second reload is refused.
-    let reload: Reload = Arc::new(move || {
+    let reload: Reload = Arc::new(move |_| {
         let n = counted.fetch_add(1, Relaxed);
         let faults = if n == 0 { vec![] } else { vec!["weir.toml:1:1: wrong".to_owned()] };
         let applied = n == 0;
