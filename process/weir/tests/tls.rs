@@ -108,7 +108,7 @@ fn sessions_are_resumed_across_workers_and_reloads() {
     for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
         let config = only(&ca, versions);
         let resumed =
-            |weir: &Weir| weir.metric("weir_tls_handshakes_total", &[("resumed", "true")]);
+            |weir: &Weir| weir.metric("weir_tls_handshakes_total", &[("result", "resumed")]);
         let before = resumed(&weir);
         for n in 0..10 {
             // The reply comes after the tickets, so that the next connection has one.

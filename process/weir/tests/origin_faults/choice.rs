@@ -108,7 +108,7 @@ fn failures_in_a_row_eject() {
         assert_eq!(weir.get(&format!("/{n}")).map(|r| r.status), Ok(200), "GET {n}");
     }
     assert_eq!(bad.count(), 3, "after three failures it is left alone");
-    assert!(weir.metric("weir_origin_ejections_total", &[]) >= 1.0, "ejections are counted");
+    assert!(weir.metric("weir_origin_ejected", &[]) >= 1.0, "the ejection is seen");
 }
 
 #[test]

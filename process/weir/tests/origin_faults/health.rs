@@ -59,8 +59,8 @@ fn failover_to_the_next_pool_and_back() {
     served_by(&weir, "first");
     well.store(false, Ordering::Release);
     served_by(&weir, "second");
-    assert!(weir.metric("weir_origin_healthy", &[("pool", "p")]) < 0.5);
-    assert!(weir.metric("weir_origin_healthy", &[("pool", "q")]) > 0.5);
+    assert!(weir.metric("weir_origin_up", &[("pool", "p")]) < 0.5);
+    assert!(weir.metric("weir_origin_up", &[("pool", "q")]) > 0.5);
     well.store(true, Ordering::Release);
     served_by(&weir, "first");
 }
