@@ -282,6 +282,8 @@ pub struct WorkerStats {
     pub pool_shared: Counter,
     /// Requests that needed a new origin connection.
     pub pool_miss: Counter,
+    /// Buffers lent at this moment (a gauge, written by the worker's clock).
+    pub buffers_lent: AtomicU64,
     /// Ticks of the worker's clock; one that stands still means a stuck worker.
     pub beats: Counter,
 }

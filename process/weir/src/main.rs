@@ -1,2 +1,23 @@
-//! The weir command.
-fn main() {}
+//! The weir command: parses the command line and hands over; what a command does is in its file.
+
+mod cli;
+mod client;
+mod commands;
+mod server;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Allocates fast for many small objects per worker and gives memory back after a crowd.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::Command::of(cli::Cli::parse()).run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::from(cli::EXIT_FAILED)
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Every worker thread has its own free list, so lending takes no lock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Room for a whole TLS record (RFC 8446 §5.2: 2^14 + 256 bytes and a header of 5).
 pub(crate) const BUFFER_BYTES: usize = 17 * 1024;
@@ -11,6 +11,7 @@ const FREE_MAX: usize = 512;
 
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static LENT: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A buffer with filled bytes between `start` and `end`.
@@ -24,6 +25,7 @@ pub(crate) struct Lent {
 impl Lent {
     /// Lends a buffer of [`BUFFER_BYTES`].
     pub(crate) fn take() -> Self {
+        LENT.set(LENT.get() + 1);
         let data = FREE
             .with_borrow_mut(Vec::pop)
             .unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
@@ -109,6 +111,7 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        let _ = LENT.try_with(|lent| lent.set(lent.get().saturating_sub(1)));
         if self.data.len() == BUFFER_BYTES {
             let data = std::mem::take(&mut self.data);
             // A thread that ends has no free list left to give to.
@@ -121,6 +124,11 @@ impl Drop for Lent {
             });
         }
     }
+}
+
+/// Buffers lent by this thread.
+pub(crate) fn lent() -> u64 {
+    LENT.get()
 }
 
 /// Gives half of the free buffers back to the allocator; called once a second, so that memory

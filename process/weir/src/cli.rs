@@ -1,0 +1,106 @@
+//! The command line: what can be typed, and what each exit code means.
+
+use crate::{commands, server};
+use clap::{Parser, Subcommand};
+use core_model::ListenAddress;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The configuration is wrong, or a reload was refused, or a demo request failed.
+pub const EXIT_REFUSED: u8 = 1;
+/// The command could not do its work: an address in use, no such file, no running process.
+pub const EXIT_FAILED: u8 = 3;
+
+/// A content-delivery edge for people who run their own servers.
+#[derive(Parser, Debug)]
+#[command(
+    name = "weir",
+    version,
+    after_help = "Exit codes: 0 done; 1 the configuration is wrong or was refused; \
+                  2 the command line is wrong; 3 the command could not do its work.\n\
+                  First steps: `weir demo`, then `weir check FILE` and `weir run FILE`."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What weir is asked to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Serve what FILE says until TERM (drain), INT (quick) or a fault.
+    Run {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// Tell every fault of FILE, or that there is none.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+        /// Faults as JSON on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every key with default, unit and reason, as a file that can be edited.
+    PrintDefaults,
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
+    /// Make a running weir read its file again, and tell what changed.
+    Reload {
+        /// The admin address of the running weir.
+        #[arg(long, default_value = core_model::defaults::ADMIN_ADDRESS)]
+        admin: ListenAddress,
+    },
+    /// Show what a reload would change: the running weir's file against what it serves, or FILE
+    /// against OTHER.
+    Diff {
+        /// The configuration in force; the running weir is asked where none is given.
+        #[arg(requires = "other")]
+        file: Option<PathBuf>,
+        /// The configuration that would replace it.
+        other: Option<PathBuf>,
+        /// The admin address of the running weir.
+        #[arg(long, default_value = core_model::defaults::ADMIN_ADDRESS)]
+        admin: ListenAddress,
+        /// Changes as JSON on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    /// The command that was typed.
+    #[must_use]
+    pub fn of(cli: Cli) -> Self {
+        cli.command
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever kept it from its work, for people.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run { file } => server::run_file(&file),
+            Self::Check { file, json } => commands::check(&file, json),
+            Self::PrintDefaults => commands::print_defaults(),
+            Self::Schema => commands::schema(),
+            Self::Reload { admin } => commands::reload(&admin),
+            Self::Diff { file: Some(old), other: Some(new), json, .. } => {
+                commands::diff_files(&old, &new, json)
+            }
+            Self::Diff { admin, json, .. } => commands::diff_running(&admin, json),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,415 @@
+//! The life of the process: validate, bind, drop rights, serve, reload, drain.
+
+use crate::cli::EXIT_REFUSED;
+use crate::commands::print_faults;
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use control_plane::probe::Prober;
+use core_model::config::Config;
+use core_model::{Fault, ListenAddress, Snapshot};
+use process_runtime::access_log::AccessLog;
+use process_runtime::accounts::ServiceUser;
+use process_runtime::admin::{Admin, ReloadOutcome};
+use process_runtime::config_file::{self, Loaded};
+use process_runtime::live::LiveTable;
+use process_runtime::service::{Activated, Notifier, watchdog_interval};
+use process_runtime::signals::{Order, Signals};
+use process_runtime::status::{Phase, StatusSource};
+use process_runtime::{operator_log, panics, privileges, sockets};
+use request_proxy::{Bound, Edge, Resolver};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long first probes and lookups may keep a start or a reload waiting.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Reloads that may wait for one that runs.
+const RELOADS_WAITING: usize = 16;
+/// How long the access log may write on after the last request.
+const LOG_FLUSH: Duration = Duration::from_secs(2);
+
+/// A request to the control loop.
+pub(crate) struct Ask {
+    /// Whether only the differences are wanted.
+    pub(crate) dry: bool,
+    pub(crate) answer: oneshot::Sender<ReloadOutcome>,
+}
+
+/// Serves what `file` says.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
+    // Sockets handed in are taken before anything else opens a descriptor.
+    let activated = Activated::from_env().context("sockets of the service manager")?;
+    let loaded = match config_file::load(file) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            print_faults(&faults);
+            return Ok(ExitCode::from(EXIT_REFUSED));
+        }
+    };
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let bound = bind(loaded.config, activated)?;
+    bound.serve(Some(file.to_owned()), std::future::pending())
+}
+
+/// Everything that needs root: sockets, then the drop of rights.
+pub(crate) struct Ready {
+    snapshot: Snapshot,
+    listeners: Vec<Bound>,
+    admin: Option<Admin>,
+}
+
+/// Binds every address and becomes the service user.
+pub(crate) fn bind(config: Config, mut activated: Activated) -> anyhow::Result<Ready> {
+    operator_log::configure(config.logging.level.into(), config.logging.format.into());
+    let snapshot = Snapshot::first(config);
+    let config = &snapshot.config;
+    let _ = privileges::raise_open_files();
+    if let Err(faults) = Edge::check(&snapshot) {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        anyhow::bail!("{}", faults.join("\n"));
+    }
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let workers = config.runtime.workers;
+        let sockets =
+            sockets::bind_or_take(listener.address, workers, listener.backlog, &mut activated)
+                .with_context(|| format!("listener {}", listener.name))?;
+        listeners.push((listener.name.clone(), sockets));
+    }
+    let admin = config.admin.address.as_ref().map(Admin::bind).transpose()?;
+    for (name, address) in activated.left() {
+        operator_log::warn(
+            "socket_unused",
+            "the service manager handed in a socket that no listener has the address of",
+            &[("name", &name), ("address", &address)],
+        );
+    }
+    if let Some(user) = &config.runtime.user {
+        let user = ServiceUser::find(user, config.runtime.group.as_deref())?;
+        privileges::drop_to(&user, privileges::SERVING)?;
+    }
+    privileges::harden().context("switching core dumps off")?;
+    panics::install_hook();
+    Ok(Ready { snapshot, listeners, admin })
+}
+
+impl Ready {
+    /// Where the admin server listens.
+    pub(crate) fn admin(&self) -> Option<ListenAddress> {
+        self.admin.as_ref().and_then(Admin::address)
+    }
+
+    /// Serves until a signal or `stop` ends it.
+    pub(crate) fn serve(
+        self,
+        file: Option<PathBuf>,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.serve_on(file, stop))
+    }
+
+    async fn serve_on(
+        self,
+        file: Option<PathBuf>,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<ExitCode> {
+        let config = &self.snapshot.config;
+        let live = Arc::new(LiveTable::new(config.runtime.workers));
+        let log = AccessLog::start(config.logging.access.as_ref(), live.clone())?;
+        let mut signals = Signals::new().context("signals")?;
+        let mut prober = Prober::new(live.clone());
+        let mut resolver = Resolver::new(live.clone());
+        resolver.apply(config);
+        prober.apply(config);
+        settle(&resolver, &prober, config).await;
+        let seed = seed();
+        let edge =
+            Edge::start(&self.snapshot, live.clone(), self.listeners, seed, || Some(log.worker()))?;
+        let current = Arc::new(ArcSwap::from_pointee(self.snapshot));
+        let status = StatusSource::new(live.clone(), current.clone(), env!("CARGO_PKG_VERSION"));
+        let (ask, asked) = mpsc::channel(RELOADS_WAITING);
+        let admin = self.admin.map(|admin| tokio::spawn(serve_admin(admin, status.clone(), ask)));
+        let mut control = Control {
+            file,
+            current,
+            edge,
+            prober,
+            resolver,
+            log,
+            status,
+            live,
+            notifier: Notifier::from_env()?,
+        };
+        control.ready();
+        let end = control.obey(&mut signals, asked, stop).await;
+        let code = control.end(end, &mut signals).await;
+        if let Some(admin) = admin {
+            admin.abort();
+        }
+        Ok(code)
+    }
+}
+
+/// A seed that differs from process to process.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+async fn settle(resolver: &Resolver, prober: &Prober, config: &Config) {
+    let unknown = resolver.settled(config, SETTLE).await;
+    for name in unknown {
+        operator_log::warn(
+            "dns_unknown",
+            "the name of an origin has no address yet; requests for it get 502 until it has",
+            &[("name", &name)],
+        );
+    }
+    prober.settled(SETTLE).await;
+}
+
+async fn serve_admin(admin: Admin, status: Arc<StatusSource>, ask: mpsc::Sender<Ask>) {
+    let reload: process_runtime::admin::Reload = Arc::new(move |dry| {
+        let ask = ask.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let gone = || ReloadOutcome {
+                applied: false,
+                generation: 0,
+                faults: vec!["the process is ending".to_owned()],
+                notes: Vec::new(),
+            };
+            if ask.send(Ask { dry, answer }).await.is_err() {
+                return gone();
+            }
+            answered.await.unwrap_or_else(|_| gone())
+        })
+    });
+    if let Err(error) = admin.serve(status, reload, std::future::pending()).await {
+        operator_log::error("admin_failed", "the admin server ended", &[("error", &error)]);
+    }
+}
+
+/// Why the control loop ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Drain,
+    Stop,
+}
+
+/// What the control loop holds.
+struct Control {
+    file: Option<PathBuf>,
+    current: Arc<ArcSwap<Snapshot>>,
+    edge: Edge,
+    prober: Prober,
+    resolver: Resolver,
+    log: AccessLog,
+    status: Arc<StatusSource>,
+    live: Arc<LiveTable>,
+    notifier: Notifier,
+}
+
+impl Control {
+    fn ready(&self) {
+        self.status.set_phase(Phase::Serving);
+        let snapshot = self.current.load();
+        let config = &snapshot.config;
+        let addresses: Vec<_> =
+            config.listeners.iter().map(|l| format!("{} {}", l.name, l.address)).collect();
+        let admin = config.admin.address.as_ref().map_or_else(|| "-".into(), ToString::to_string);
+        operator_log::info(
+            "ready",
+            "serving",
+            &[
+                ("generation", &snapshot.generation),
+                ("listeners", &addresses.join(", ")),
+                ("admin", &admin),
+                ("workers", &config.runtime.workers),
+                ("version", &env!("CARGO_PKG_VERSION")),
+            ],
+        );
+        let _ = self.notifier.ready(&format!("serving generation {}", snapshot.generation));
+    }
+
+    /// Obeys signals and the admin server until the process is to end.
+    async fn obey(
+        &mut self,
+        signals: &mut Signals,
+        mut asked: mpsc::Receiver<Ask>,
+        stop: impl Future<Output = ()>,
+    ) -> End {
+        let mut stop = std::pin::pin!(stop);
+        let every = watchdog_interval().unwrap_or(Duration::from_secs(3600));
+        let mut beats = vec![0; self.live.workers()];
+        let mut watchdog = tokio::time::interval(every);
+        loop {
+            tokio::select! {
+                order = signals.next() => match order {
+                    Order::Drain => return End::Drain,
+                    Order::Stop => return End::Stop,
+                    Order::Reload => { self.reload().await; }
+                },
+                Some(ask) = asked.recv() => {
+                    let outcome = if ask.dry { self.differences().await } else { self.reload().await };
+                    // Who asked may have gone.
+                    let _ = ask.answer.send(outcome);
+                }
+                () = &mut stop => return End::Drain,
+                _ = watchdog.tick() => if self.workers_turn(&mut beats) {
+                    let _ = self.notifier.watchdog();
+                },
+            }
+        }
+    }
+
+    /// Whether every worker's clock has moved since the last look.
+    fn workers_turn(&self, beats: &mut [u64]) -> bool {
+        let mut all = true;
+        for (worker, beat) in self.live.worker_stats.iter().zip(beats) {
+            let now = worker.beats.get();
+            all &= now != *beat;
+            *beat = now;
+        }
+        all
+    }
+
+    /// Reads the file off this thread, since it may be slow to read.
+    async fn read(&self) -> Result<Loaded, Vec<Fault>> {
+        let Some(file) = self.file.clone() else {
+            return Err(vec![Fault {
+                place: core_model::Place::default(),
+                what: "this process was started without a configuration file".into(),
+                valid: "start it with `weir run FILE`".into(),
+                nearest: None,
+            }]);
+        };
+        let read = tokio::task::spawn_blocking(move || config_file::load(&file));
+        read.await.unwrap_or_else(|_| Err(Vec::new()))
+    }
+
+    fn refused(&self, faults: Vec<String>) -> ReloadOutcome {
+        self.live.process.reloads_refused.inc();
+        let first = faults.first().cloned().unwrap_or_default();
+        operator_log::error(
+            "reload_refused",
+            "the new configuration is not used, the one in force goes on serving; see `weir check`",
+            &[("faults", &faults.len()), ("first", &first)],
+        );
+        self.status.note("reload_refused", format!("reload refused: {first}"));
+        let generation = self.current.load().generation.0;
+        ReloadOutcome { applied: false, generation, faults, notes: Vec::new() }
+    }
+
+    /// What a reload would change.
+    async fn differences(&self) -> ReloadOutcome {
+        let generation = self.current.load().generation.0;
+        let (faults, notes) = match self.read().await {
+            Err(faults) => (faults.iter().map(ToString::to_string).collect(), Vec::new()),
+            Ok(loaded) => {
+                let changes = config_file::diff(&self.current.load().config, &loaded.config);
+                (Vec::new(), changes.iter().map(ToString::to_string).collect())
+            }
+        };
+        ReloadOutcome { applied: false, generation, faults, notes }
+    }
+
+    /// Reads the file again and puts it in force as a whole, or not at all.
+    async fn reload(&mut self) -> ReloadOutcome {
+        let _ = self.notifier.reloading();
+        let outcome = match self.read().await {
+            Ok(loaded) => self.change(loaded).await,
+            Err(faults) => self.refused(faults.iter().map(ToString::to_string).collect()),
+        };
+        let _ = self.notifier.ready(&format!("serving generation {}", outcome.generation));
+        outcome
+    }
+
+    async fn change(&mut self, loaded: Loaded) -> ReloadOutcome {
+        let old = self.current.load_full();
+        let mut config = loaded.config;
+        let changes = config_file::diff(&old.config, &config);
+        // What takes a restart stays as it is, and is told.
+        config.runtime.workers = old.config.runtime.workers;
+        config.runtime.user.clone_from(&old.config.runtime.user);
+        config.runtime.group.clone_from(&old.config.runtime.group);
+        config.admin = old.config.admin.clone();
+        let snapshot = old.successor(config);
+        // New origins are looked up and probed before requests can go to them.
+        self.resolver.apply(&snapshot.config);
+        self.prober.apply(&snapshot.config);
+        settle(&self.resolver, &self.prober, &snapshot.config).await;
+        if let Err(error) = self.edge.apply(&snapshot).await {
+            self.resolver.apply(&old.config);
+            self.prober.apply(&old.config);
+            return self.refused(vec![error.to_string()]);
+        }
+        let config = &snapshot.config;
+        operator_log::configure(config.logging.level.into(), config.logging.format.into());
+        if let Err(error) = self.log.reconfigure(config.logging.access.as_ref()) {
+            operator_log::error(
+                "access_log_unchanged",
+                "the access log goes on where it went",
+                &[("error", &error)],
+            );
+        }
+        let generation = snapshot.generation;
+        self.current.store(Arc::new(snapshot));
+        self.live.process.reloads_applied.inc();
+        drop(old);
+        self.live.forget_unused();
+        let notes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        operator_log::info(
+            "reloaded",
+            "the new configuration is in force",
+            &[("generation", &generation), ("changes", &notes.len())],
+        );
+        self.status.note("reloaded", format!("generation {generation}: {} changes", notes.len()));
+        for warning in &loaded.warnings {
+            operator_log::warn("configuration", warning, &[]);
+        }
+        ReloadOutcome { applied: true, generation: generation.0, faults: Vec::new(), notes }
+    }
+
+    /// Lets connections finish, or not, and ends.
+    async fn end(self, end: End, signals: &mut Signals) -> ExitCode {
+        let limit = self.current.load().config.runtime.drain_timeout;
+        let _ = self.notifier.stopping(limit);
+        self.status.set_phase(Phase::Draining);
+        match end {
+            End::Stop => {
+                operator_log::info("stopping", "ending at once", &[]);
+                self.edge.stop();
+            }
+            End::Drain => {
+                let seconds = limit.as_secs();
+                operator_log::info(
+                    "draining",
+                    "open connections finish; a further TERM or INT ends them",
+                    &[("limit_s", &seconds)],
+                );
+                let hurry = async {
+                    while signals.next().await == Order::Reload {}
+                };
+                if !self.edge.drain(limit, hurry).await {
+                    operator_log::warn(
+                        "drain_cut",
+                        "connections were still open at the end of runtime.drain_timeout",
+                        &[("limit_s", &seconds)],
+                    );
+                }
+            }
+        }
+        self.log.flush(LOG_FLUSH);
+        operator_log::info("stopped", "done", &[]);
+        ExitCode::SUCCESS
+    }
+}
