@@ -59,10 +59,10 @@ pub(crate) fn is_token(b: u8) -> bool {
     has(b, TOKEN)
 }
 
-/// A byte that may stand in a request target.
+/// True for a non-empty text of bytes that may stand in a request target.
 #[inline]
-pub(crate) fn is_target(b: u8) -> bool {
-    has(b, TARGET)
+pub(crate) fn is_target_text(text: &[u8]) -> bool {
+    !text.is_empty() && skip_target(text, 0) == text.len()
 }
 
 /// A byte that may stand in a field value, in a quoted string and in a reason phrase.
@@ -71,10 +71,14 @@ pub(crate) fn is_value(b: u8) -> bool {
     has(b, VALUE)
 }
 
-/// A byte that may stand in the host part of an authority.
+/// True where all bytes may stand in a field value.
 #[inline]
-pub(crate) fn is_reg_name(b: u8) -> bool {
-    has(b, REG_NAME)
+pub(crate) fn is_value_text(text: &[u8]) -> bool {
+    let mut at = skip_text(text, 0);
+    while text.get(at) == Some(&b'\t') {
+        at = skip_text(text, at + 1);
+    }
+    at == text.len()
 }
 
 /// True for a name of `[A-Za-z0-9-]` only.
@@ -123,21 +127,57 @@ fn word(buf: &[u8], at: usize) -> Option<u64> {
 pub(crate) fn skip_plain(buf: &[u8], mut at: usize) -> usize {
     while let Some(x) = word(buf, at) {
         let y = x & !HIGHS;
-        let letters = y | CASE;
-        let alpha = at_least(letters, b'a') & !at_least(letters, b'z' + 1);
-        let digit = at_least(y, b'0') & !at_least(y, b'9' + 1);
         let dash = !at_least(y ^ (ONES * b'-' as u64), 1);
-        let stop = (!(alpha | digit | dash) | x) & HIGHS;
+        let stop = (!(letters(y) | between(y, b'0', b'9') | dash) | x) & HIGHS;
         if stop != 0 {
-            return at + (stop.trailing_zeros() / 8) as usize;
+            return at + first(stop);
         }
         at += 8;
     }
     skip(buf, at, PLAIN)
 }
 
-/// The first byte from `at` on which is a control character other than what bytes above 0x7f
-/// are: CTL, HTAB and DEL stop, or the length of `buf`.
+/// The first byte from `at` on which may not stand in a target, or the length of `buf`.
+#[inline]
+pub(crate) fn skip_target(buf: &[u8], mut at: usize) -> usize {
+    while let Some(x) = word(buf, at) {
+        // '-', '.', '/' and the digits follow each other; with letters they are most of a target.
+        let y = x & !HIGHS;
+        let stop = (!(letters(y) | between(y, b'-', b'9')) | x) & HIGHS;
+        if stop == 0 {
+            at += 8;
+            continue;
+        }
+        at += first(stop);
+        match buf.get(at) {
+            Some(&b) if has(b, TARGET) => at += 1,
+            _ => return at,
+        }
+    }
+    skip(buf, at, TARGET)
+}
+
+/// The first byte from `at` on which may not stand in a host name, or the length of `buf`.
+#[inline]
+pub(crate) fn skip_reg_name(buf: &[u8], mut at: usize) -> usize {
+    while let Some(x) = word(buf, at) {
+        let y = x & !HIGHS;
+        let mark = between(y, b'-', b'.');
+        let stop = (!(letters(y) | between(y, b'0', b'9') | mark) | x) & HIGHS;
+        if stop == 0 {
+            at += 8;
+            continue;
+        }
+        at += first(stop);
+        match buf.get(at) {
+            Some(&b) if has(b, REG_NAME) => at += 1,
+            _ => return at,
+        }
+    }
+    skip(buf, at, REG_NAME)
+}
+
+/// The first control character from `at` on (CTL with HTAB, and DEL), or the length of `buf`.
 #[inline]
 pub(crate) fn skip_text(buf: &[u8], mut at: usize) -> usize {
     while let Some(x) = word(buf, at) {
@@ -146,7 +186,7 @@ pub(crate) fn skip_text(buf: &[u8], mut at: usize) -> usize {
         let delete = x ^ (ONES * 0x7f);
         let stop = (control | (delete.wrapping_sub(ONES) & !delete)) & HIGHS;
         if stop != 0 {
-            return at + (stop.trailing_zeros() / 8) as usize;
+            return at + first(stop);
         }
         at += 8;
     }
@@ -154,6 +194,24 @@ pub(crate) fn skip_text(buf: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// The index of the first byte that is marked by its high bit.
+#[inline]
+fn first(marks: u64) -> usize {
+    (marks.trailing_zeros() / 8) as usize
+}
+
+/// The high bit of each byte of `y` (all below 0x80) which is a letter.
+#[inline]
+fn letters(y: u64) -> u64 {
+    between(y | CASE, b'a', b'z')
+}
+
+/// The high bit of each byte of `y` (all below 0x80) which is in `from..=to`.
+#[inline]
+fn between(y: u64, from: u8, to: u8) -> u64 {
+    at_least(y, from) & !at_least(y, to + 1)
 }
 
 /// The high bit of each byte of `x` (all below 0x80) which is at least `floor` (1..=0x80).
@@ -195,3 +253,6 @@ pub(crate) const fn folded_ends(name: &[u8]) -> (u64, u64) {
     }
     (all | CASE, 0)
 }
+
+#[cfg(test)]
+mod tests;

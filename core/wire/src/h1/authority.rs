@@ -43,7 +43,7 @@ pub fn read(buf: &[u8], span: Span) -> Option<Authority> {
             address.parse::<core::net::Ipv6Addr>().ok()?;
             close + 1
         }
-        _ => text.iter().position(|&b| !bytes::is_reg_name(b)).unwrap_or(text.len()),
+        _ => bytes::skip_reg_name(text, 0),
     };
     if host == 0 {
         return None;

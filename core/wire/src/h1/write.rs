@@ -45,7 +45,7 @@ impl<'a> HeadWriter<'a> {
         if !bytes::is_token_text(method) {
             return Err(WriteError::Method);
         }
-        if target.is_empty() || !target.iter().all(|&b| bytes::is_target(b)) {
+        if !bytes::is_target_text(target) {
             return Err(WriteError::Target);
         }
         self.put(&[method, b" ", target, b" HTTP/1.1\r\n"]);
@@ -79,7 +79,7 @@ impl<'a> HeadWriter<'a> {
             return Err(WriteError::Framing);
         }
         let value = bytes::trim(value);
-        if !value.iter().all(|&b| bytes::is_value(b)) {
+        if !bytes::is_value_text(value) {
             return Err(WriteError::Value);
         }
         self.put(&[name, b": ", value, b"\r\n"]);

@@ -79,6 +79,11 @@ impl Cursor {
     ) -> Result<bool, HeadError> {
         let room = self.section.saturating_add(limits.section_bytes).min(HEAD_BYTES_MAX);
         loop {
+            if let Some([b'\r', b'\n']) = buf.get(self.line..self.line + 2) {
+                self.next_line(self.line + 2);
+                self.stage = Stage::Done;
+                return Ok(true);
+            }
             // While a line is known to be cut short, only its end is looked for.
             let whole = if self.scanned == self.line { read_field(buf, self.line) } else { None };
             if let Some(field) = whole {
@@ -91,11 +96,6 @@ impl Cursor {
                 fields.push(field);
                 self.next_line(field.line.end as usize);
                 continue;
-            }
-            if let Some([b'\r', b'\n']) = buf.get(self.line..self.line + 2) {
-                self.next_line(self.line + 2);
-                self.stage = Stage::Done;
-                return Ok(true);
             }
             let Some(end) = self.line_end(buf, room, HeadError::SectionTooLarge)? else {
                 return Ok(false);
@@ -362,7 +362,7 @@ impl ResponseParser {
         self.head.status = digit(a) * 100 + digit(b) * 10 + digit(c);
         match rest {
             [] => {}
-            [b' ', reason @ ..] if reason.iter().all(|&b| bytes::is_value(b)) => {}
+            [b' ', reason @ ..] if bytes::is_value_text(reason) => {}
             [b' ', ..] => return Err(HeadError::BadReason),
             _ => return Err(HeadError::BadStatus),
         }

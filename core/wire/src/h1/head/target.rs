@@ -11,11 +11,7 @@ pub(super) fn read(
     method: Method,
 ) -> Result<(Target, usize), HeadError> {
     let line = buf.get(..end).unwrap_or(buf);
-    let stop = line
-        .iter()
-        .skip(at)
-        .position(|&b| !bytes::is_target(b))
-        .map_or(line.len(), |n| at.saturating_add(n));
+    let stop = bytes::skip_target(line, at);
     match line.get(stop) {
         Some(b' ') if stop > at => {}
         Some(b' ' | b'\t') => return Err(HeadError::BadSpace),
