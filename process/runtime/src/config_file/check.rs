@@ -3,7 +3,7 @@
 //! Every fault is reported and the value left out, so that what follows sees defaults in its place.
 
 use super::report::{At, Report};
-use super::schema::{Default, Key, Kind, Section, TEXT_MAX, Text};
+use super::schema::{Default, Kind, Section, TEXT_MAX, Text};
 use super::text::{self, quote};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -506,6 +506,6 @@ pub(crate) fn valid_of(kind: &Kind) -> String {
         Kind::List { of, .. } => format!("a list, each entry: {}", valid_of(of)),
         Kind::Map { of, .. } => format!("a table, each value: {}", valid_of(of)),
         Kind::Table(_) | Kind::Switch(_) => "a table".to_owned(),
-        Kind::Tables { .. } => "tables".to_owned(),
+        Kind::Tables { .. } => "a list of tables, each under [[double brackets]]".to_owned(),
     }
 }

@@ -3,16 +3,24 @@
 //! `schema` says what keys there are, `check` compares a file with it, `build` makes the model
 //! out of what is right, `tls` reads certificates. Nothing here binds, connects or starts.
 
-mod access;
 mod build;
 mod check;
+mod describe;
+mod diff;
 mod files;
+mod json_schema;
+mod print;
 mod report;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tls;
 
+pub use diff::{Change, ChangeKind, changes_json, diff};
 pub use files::{FILE_BYTES_MAX, FILES_MAX, PEM_BYTES_MAX};
+pub use json_schema::json_schema;
+pub use print::print_defaults;
 pub use report::FAULTS_MAX;
 pub use schema::{
     LIST_MAX, LISTENERS_MAX, LOAD_BALANCERS_MAX, MONITORS_MAX, ORIGINS_MAX, POOLS_MAX, ROUTES_MAX,
@@ -81,7 +89,10 @@ pub fn load_text(name: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
 /// Tries arbitrary bytes as a configuration, without files and environment; must not panic.
 pub fn fuzz_check(bytes: &[u8]) {
     let world = World { env: &|_| None, files: false, now: 0, root: false };
-    drop(load_in("fuzz.toml", bytes.to_vec(), &world));
+    if let Ok(loaded) = load_in("fuzz.toml", bytes.to_vec(), &world) {
+        let changes = diff(&loaded.config, &loaded.config);
+        assert!(changes.is_empty(), "a configuration differs from itself: {changes:?}");
+    }
 }
 
 /// Faults as JSON for `weir check --json`.

@@ -54,16 +54,6 @@ impl Report {
         self.sources.len() - 1
     }
 
-    /// The name of a file as the operator wrote it.
-    pub(crate) fn source_name(&self, source: usize) -> &str {
-        self.sources.get(source).map_or("", |source| source.name.as_str())
-    }
-
-    /// The text of a file.
-    pub(crate) fn source_text(&self, source: usize) -> Arc<str> {
-        self.sources.get(source).map_or_else(|| Arc::from(""), |source| source.text.clone())
-    }
-
     /// Whether any file has syntax faults or is unread, so that a missing object may stand there.
     pub(crate) fn incomplete(&self) -> bool {
         self.incomplete

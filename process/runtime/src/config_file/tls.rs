@@ -1,10 +1,11 @@
 //! Certificates, keys, authorities, OCSP responses and ticket keys: read, and known to fit.
 
-use super::access::describe;
 use super::build::Builder;
 use super::check::Table;
 use super::files::{PEM_BYTES_MAX, read, reason};
 use super::report::At;
+use crate::accounts::{ServiceUser, user_name};
+use crate::readable::can_read;
 use core_model::config::{
     Certificate, ClientAuth, KeyKind, PinnedBytes, Tls, TlsVersion, UpstreamTls,
 };
@@ -12,7 +13,6 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use x509_parser::asn1_rs::{Any, Enumerated, FromDer, Tag};
 use x509_parser::extensions::GeneralName;
@@ -143,7 +143,8 @@ impl Builder<'_> {
             let key = self.key(at, &path, &file, &bytes)?;
             Some((file, key))
         });
-        let ocsp = table.text("ocsp").filter(|_| with_ocsp).map(|name| {
+        let named = if with_ocsp { table.text("ocsp") } else { None };
+        let ocsp = named.map(|name| {
             let (at, path) = (table.at_of("ocsp"), table.path_of("ocsp"));
             let (file, bytes) = self.read_file(at, &path, name)?;
             self.ocsp(at, &path, &file, &bytes).then(|| PinnedBytes(bytes.into()))
@@ -300,9 +301,13 @@ impl Builder<'_> {
         let bytes = match result {
             Ok(bytes) => bytes,
             Err(error) => {
-                let what = format!("cannot read {}: {}", file.display(), reason(&error));
-                let valid = self.readable(&file, &error);
-                self.report.fault(at, path, what, valid);
+                let denied = error.kind() == io::ErrorKind::PermissionDenied;
+                let told = denied.then(|| can_read(&file, &this_user()).err()).flatten();
+                let what = told.map_or_else(
+                    || format!("cannot read {}: {}", file.display(), reason(&error)),
+                    |told| told.to_string(),
+                );
+                self.report.fault(at, path, what, "a file that this user can read");
                 return None;
             }
         };
@@ -311,33 +316,25 @@ impl Builder<'_> {
             self.report.fault(at, path, format!("{} is empty", file.display()), "a filled file");
             return None;
         }
-        if let Some(account) = &self.account
-            && let Some((part, has)) = account.denied(&file)
-        {
-            let (shown, user) = (file.display(), account.name.clone());
-            let group = account.gids.first().copied().unwrap_or(0);
-            let what = format!("user {user} cannot read {shown}: {} has {has}", part.display());
-            let valid = if part.is_dir() {
-                format!("mode 0750 and gid {group}, as a reload reads it as {user}")
-            } else {
-                format!("mode 0640 and gid {group}, as a reload reads it as {user}")
-            };
-            self.report.fault(at, path, what, valid);
+        if let Some(denied) = self.account.as_ref().and_then(|user| can_read(&file, user).err()) {
+            let valid = "a file that the user of [runtime] can read, as reloads run as that user";
+            self.report.fault(at, path, denied.to_string(), valid);
             return None;
         }
         Some((file, bytes))
     }
+}
 
-    fn readable(&self, file: &Path, error: &io::Error) -> String {
-        if error.kind() != io::ErrorKind::PermissionDenied {
-            return "a file that this user can read".to_owned();
-        }
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let has = std::fs::metadata(file).map_or_else(
-            |_| "a folder above it cannot be entered".to_owned(),
-            |meta| format!("it has {}", describe(meta.mode(), meta.uid(), meta.gid())),
-        );
-        format!("mode 0640 and gid {gid}, so that uid {uid} can read it; {has}")
+/// The user that this process runs as.
+fn this_user() -> ServiceUser {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    ServiceUser {
+        name: user_name(uid),
+        uid,
+        gid,
+        group: gid.to_string(),
+        groups: groups.into_iter().map(|group| group.as_raw()).collect(),
     }
 }
 

@@ -7,11 +7,11 @@ mod process;
 mod route;
 mod rules;
 
-use super::access::Account;
 use super::check::{Item, Table};
 use super::report::{At, Report};
 use super::text::quote;
 use super::{Root, World};
+use crate::accounts::ServiceUser;
 use core_model::Config;
 use core_model::config::{ListenerId, MonitorId, Name, PoolId};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(crate) struct Builder<'a> {
     monitors: Names,
     pools: Names,
     /// The user that Weir becomes, where it is another one.
-    pub(crate) account: Option<Account>,
+    pub(crate) account: Option<ServiceUser>,
 }
 
 impl<'a> Builder<'a> {

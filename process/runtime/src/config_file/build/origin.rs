@@ -87,7 +87,7 @@ impl Builder<'_> {
             if lower == "user-agent" || own {
                 let what = format!("{} cannot be set in a probe", quote(name));
                 self.report.fault(item.at, &path, what, "another field");
-            } else if lower == "host" && values.len() != 1 {
+            } else if lower == "host" && values.len() > 1 {
                 let what = format!("found {} values", values.len());
                 self.report.fault(item.at, &path, what, "one host");
             } else {
@@ -210,12 +210,11 @@ impl Builder<'_> {
                 let what = format!("{} cannot be set for an origin", quote(name));
                 let valid = "Host (as in Cloudflare); request_headers of a host or route";
                 self.report.fault(item.at, &path, what, valid);
-            } else if host.is_some() || values.len() != 1 {
+            } else if host.is_some() || values.len() > 1 {
                 self.report.fault(item.at, &path, "more than one host", "one host");
             } else {
                 host = values.into_iter().next();
-                let right = host.as_ref().is_some_and(|host| is_authority(host));
-                if !right {
+                if host.as_ref().is_some_and(|host| !is_authority(host)) {
                     let what = "this is not a host".to_owned();
                     self.report.fault(item.at, &path, what, "a host, with a port if needed");
                 }

@@ -1,9 +1,9 @@
 //! `[runtime]`, `[admin]` and `[logging]`.
 
-use super::super::access::Account;
 use super::super::check::Table;
 use super::super::text::{quote, show_time};
 use super::{Builder, parsed};
+use crate::accounts::{AccountError, ServiceUser};
 use core_model::ListenAddress;
 use core_model::config::{AccessLog, Admin, LogFormat, LogLevel, LogTarget, Logging, Runtime};
 use std::thread::available_parallelism;
@@ -41,23 +41,13 @@ impl Builder<'_> {
         let Some(user) = table.text("user").filter(|_| self.world.root && self.world.files) else {
             return;
         };
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let (passwd, groups) = (read("/etc/passwd"), read("/etc/group"));
-        let group = table.text("group");
-        let known = groups.lines().filter_map(|line| line.split(':').next());
-        if let Some(group) = group.filter(|group| !known.clone().any(|name| name == *group)) {
-            let (at, path) = (table.at_of("group"), table.path_of("group"));
-            let what = format!("there is no group {}", quote(group));
-            let valid = "a group of /etc/group".to_owned();
-            self.report.unknown(at, &path, what, valid, group, known);
-        }
-        self.account = Account::find(user, group, &passwd, &groups);
-        if self.account.is_none() {
-            let names = passwd.lines().filter_map(|line| line.split(':').next());
-            let (at, path) = (table.at_of("user"), table.path_of("user"));
-            let what = format!("there is no user {}", quote(user));
-            let valid = format!("a user of /etc/passwd; useradd --system {user} makes one");
-            self.report.unknown(at, &path, what, valid, user, names);
+        match ServiceUser::find(user, table.text("group")) {
+            Ok(account) => self.account = Some(account),
+            Err(error) => {
+                let group = matches!(&error, AccountError::NoGroup(_));
+                let key = if group { "group" } else { "user" };
+                self.fault(table, key, error.to_string(), "an account of this machine");
+            }
         }
     }
 

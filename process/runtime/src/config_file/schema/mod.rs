@@ -166,6 +166,8 @@ pub(crate) enum Default {
     Required,
     /// Nothing, and what that means.
     Absent(&'static str),
+    /// Nothing; the key or the one that stands in its place must be given.
+    Needed(&'static str),
     /// Nothing; the key stands in place of another one.
     Instead(&'static str),
     /// A switch.
@@ -210,6 +212,12 @@ impl Key {
     /// This key without a default; `absent` says what holds where it is not given.
     pub(crate) const fn absent(mut self, absent: &'static str) -> Self {
         self.default = Default::Absent(absent);
+        self
+    }
+
+    /// This key without a default, which is needed unless another one is given.
+    pub(crate) const fn needed(mut self, unless: &'static str) -> Self {
+        self.default = Default::Needed(unless);
         self
     }
 

@@ -13,7 +13,7 @@ const DEFAULT_POOLS: Key = key(
     Kind::List { of: &POOLS, min: 1 },
     "Names of pools, in order of preference.",
 )
-.absent("needed unless `redirect` is given")
+.needed("redirect")
 .example("[\"api\"]");
 const FALLBACK_POOL: Key = key(
     "fallback_pool",
@@ -110,7 +110,7 @@ static ROUTE: Section = Section {
             Kind::Text(Text::UrlPath),
             "This path and every path below it: \"/api\" stands for /api and /api/x, not /apis.",
         )
-        .absent("one of `path` and `path_prefix` is needed")
+        .needed("path")
         .example("\"/v1\""),
         key("path", Kind::Text(Text::UrlPath), "Exactly this path.")
             .instead("path_prefix")
@@ -131,7 +131,7 @@ static ROUTE: Section = Section {
         RANDOM_STEERING,
         REDIRECT.instead("default_pools"),
     ],
-    later: &[later("cache"), later("rewrite")],
+    later: &[],
 };
 
 static REDIRECTION: Section = Section {

@@ -1,0 +1,128 @@
+//! What changes from one configuration to another, for `weir diff` and the reload log.
+
+use super::describe::{Field, Object, objects};
+use core_model::Config;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Fields that a running process cannot change.
+const NEEDS_RESTART: [(&str, &str); 7] = [
+    ("runtime", "workers"),
+    ("runtime", "user"),
+    ("runtime", "group"),
+    ("runtime", "dns_min_ttl"),
+    ("runtime", "dns_max_ttl"),
+    ("runtime", "dns_servers"),
+    ("admin", "address"),
+];
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// Fields of it differ.
+    Changed,
+}
+
+/// The change of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// Kind and name, such as `pool api`.
+    pub object: String,
+    /// `field: old -> new` for each field that differs.
+    pub details: Vec<String>,
+    /// Whether a reload cannot bring it about.
+    pub needs_restart: bool,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.kind {
+            ChangeKind::Added => '+',
+            ChangeKind::Removed => '-',
+            ChangeKind::Changed => '~',
+        };
+        write!(f, "{sign} {}", self.object)?;
+        if self.needs_restart {
+            f.write_str(" (needs a restart)")?;
+        }
+        for detail in &self.details {
+            write!(f, "\n    {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a reload from `old` to `new` changes, in the order of the file's kinds.
+#[must_use]
+pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let (old, new) = (objects(old), objects(new));
+    let by_name = |all: &[Object]| -> BTreeMap<String, usize> {
+        all.iter().enumerate().map(|(index, object)| (object.name.clone(), index)).collect()
+    };
+    let (old_names, new_names) = (by_name(&old), by_name(&new));
+    let gone = old.iter().filter(|object| !new_names.contains_key(&object.name));
+    let mut changes: Vec<Change> =
+        gone.map(|object| whole(ChangeKind::Removed, &object.name)).collect();
+    for object in &new {
+        let before = old_names.get(&object.name).and_then(|index| old.get(*index));
+        match before {
+            None => changes.push(whole(ChangeKind::Added, &object.name)),
+            Some(before) => changes.extend(changed(before, object)),
+        }
+    }
+    changes
+}
+
+/// Changes as JSON.
+#[must_use]
+pub fn changes_json(changes: &[Change]) -> serde_json::Value {
+    let one = |change: &Change| {
+        let kind = match change.kind {
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+            ChangeKind::Changed => "changed",
+        };
+        serde_json::json!({
+            "kind": kind,
+            "object": change.object,
+            "details": change.details,
+            "needs_restart": change.needs_restart,
+        })
+    };
+    serde_json::Value::Array(changes.iter().map(one).collect())
+}
+
+fn whole(kind: ChangeKind, object: &str) -> Change {
+    Change { kind, object: object.to_owned(), details: Vec::new(), needs_restart: false }
+}
+
+fn changed(old: &Object, new: &Object) -> Option<Change> {
+    let map = |fields: &[Field]| -> BTreeMap<String, String> {
+        fields.iter().map(|field| (field.path.clone(), field.shown.clone())).collect()
+    };
+    let (before, after) = (map(&old.fields), map(&new.fields));
+    let gone = old.fields.iter().filter(|field| !after.contains_key(&field.path));
+    let mut paths: Vec<&str> = gone.map(|field| field.path.as_str()).collect();
+    let differs = |field: &&Field| before.get(&field.path) != Some(&field.shown);
+    paths.extend(new.fields.iter().filter(differs).map(|field| field.path.as_str()));
+    if paths.is_empty() {
+        return None;
+    }
+    let show = |side: &BTreeMap<String, String>, path: &str| {
+        side.get(path).cloned().unwrap_or_else(|| "none".to_owned())
+    };
+    let line = |path: &&str| format!("{path}: {} -> {}", show(&before, path), show(&after, path));
+    let restart = |path: &&str| NEEDS_RESTART.iter().any(|one| *one == (new.name.as_str(), *path));
+    Some(Change {
+        kind: ChangeKind::Changed,
+        object: new.name.clone(),
+        details: paths.iter().map(line).collect(),
+        needs_restart: paths.iter().any(restart),
+    })
+}
