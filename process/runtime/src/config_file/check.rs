@@ -265,7 +265,7 @@ impl Checker<'_> {
                 DeValue::String(text),
             ) => {
                 let text = self.expanded(text, at, path)?;
-                self.from_text(kind, text, at, path)
+                self.read_text(kind, text, at, path)
             }
             (Kind::List { .. } | Kind::Tables { .. }, DeValue::Array(_)) => {
                 self.many(kind, found, path)
@@ -300,7 +300,7 @@ impl Checker<'_> {
         Some(expanded)
     }
 
-    fn from_text(&mut self, kind: &Kind, found: String, at: At, path: &str) -> Option<Value> {
+    fn read_text(&mut self, kind: &Kind, found: String, at: At, path: &str) -> Option<Value> {
         match kind {
             Kind::Size { min, max } => {
                 let size = text::parse_size(&found).filter(|size| (min..=max).contains(&size));
@@ -461,7 +461,7 @@ fn later_value(found: &str) -> String {
 
 /// A key as it stands in a path.
 fn clean(key: &str) -> String {
-    if text::is_token(key) { key.to_owned() } else { format!("{:?}", quote(key)) }
+    if text::is_token(key) { key.to_owned() } else { format!("\"{}\"", text::shorten(key)) }
 }
 
 fn describe(found: &DeValue<'_>) -> String {

@@ -118,7 +118,7 @@ fn changed(old: &Object, new: &Object) -> Option<Change> {
         side.get(path).cloned().unwrap_or_else(|| "none".to_owned())
     };
     let line = |path: &&str| format!("{path}: {} -> {}", show(&before, path), show(&after, path));
-    let restart = |path: &&str| NEEDS_RESTART.iter().any(|one| *one == (new.name.as_str(), *path));
+    let restart = |path: &&str| NEEDS_RESTART.contains(&(new.name.as_str(), *path));
     Some(Change {
         kind: ChangeKind::Changed,
         object: new.name.clone(),

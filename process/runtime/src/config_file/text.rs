@@ -80,11 +80,16 @@ pub(crate) fn show_size(bytes: u64) -> String {
 
 /// A found value as a fault shows it: shortened, without control characters.
 pub(crate) fn quote(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN_MAX).flat_map(|c| c.escape_debug()).collect();
+    format!("`{}`", shorten(text))
+}
+
+/// A text of strangers on one line of bounded length.
+pub(crate) fn shorten(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_MAX).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// The name nearest to `found`, if one is near enough to be meant.

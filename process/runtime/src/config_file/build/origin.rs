@@ -238,7 +238,9 @@ impl Builder<'_> {
                 port => port,
             };
             let name = table.text("name").unwrap_or("?");
-            if let Some(other) = addresses.insert((address.to_ascii_lowercase(), port), name) {
+            let same =
+                parse_ip(address).map_or_else(|| address.to_ascii_lowercase(), |ip| ip.to_string());
+            if let Some(other) = addresses.insert((same, port), name) {
                 let what = format!("origin {} has the same address and port", quote(other));
                 self.fault(table, "address", what, "each address once; `weight` for its share");
             }

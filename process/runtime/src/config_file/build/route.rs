@@ -53,7 +53,8 @@ impl Builder<'_> {
         for table in roots.iter().flat_map(|root| root.table.tables("load_balancer")) {
             let Some(name) = table.text("name") else { continue };
             let at = table.at_of("name");
-            if let Some(first) = seen.insert(name.to_ascii_lowercase(), at) {
+            let Some(host) = parse_host(name).map(|host| format!("{host:?}")) else { continue };
+            if let Some(first) = seen.insert(host, at) {
                 let first = self.report.point(first);
                 let what = format!("the host {} stands at {first} already", quote(name));
                 self.fault(table, "name", what, "each host once; routes for its paths");
@@ -181,7 +182,12 @@ impl Builder<'_> {
             let rest = path.strip_prefix(trim(strip));
             if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || strip == "/") {
                 let what = format!("no path of this route starts with {}", quote(strip));
-                self.fault(table, "strip_prefix", what, format!("{}", quote(path)));
+                self.fault(
+                    table,
+                    "strip_prefix",
+                    what,
+                    format!("{} or a start of it", quote(path)),
+                );
             }
             rules.strip_prefix = Some(trim(strip).to_owned());
         }

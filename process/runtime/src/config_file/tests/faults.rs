@@ -137,13 +137,8 @@ fn listeners() {
 
 #[test]
 fn headers() {
-    let at = "listener[0].request_headers.set.a b";
-    in_listener(
-        "request_headers = { set = { \"a b\" = \"x\" } }",
-        "4:29",
-        &at.replace("a b", "\"`a b`\""),
-        "a field name",
-    );
+    let at = "listener[0].request_headers.set.\"a b\"";
+    in_listener("request_headers = { set = { \"a b\" = \"x\" } }", "4:29", at, "a field name");
     let at = "listener[0].request_headers.set.X";
     in_listener("request_headers = { set = { X = \"a\\nb\" } }", "4:33", at, "without line ends");
     in_listener("request_headers = { set = { X = 1 } }", "4:33", at, "found the number `1`");

@@ -16,7 +16,8 @@ fn included_files_are_read_in_order_and_refer_to_each_other() {
     folder.write("conf.d/readme.txt", "not read");
     folder.write(
         "more.toml",
-        "[runtime]\nworkers = 3\n[[pool]]\nname = \"late\"\norigins = [{ name = \"x\", address = \"::1\" }]",
+        "[runtime]\nworkers = 3\n[[pool]]\nname = \"late\"\n\
+         origins = [{ name = \"x\", address = \"::1\" }]",
     );
     let loaded = folder.load("weir.toml").unwrap();
     let hosts: Vec<&str> = loaded.config.load_balancers.iter().map(|lb| lb.name.as_ref()).collect();
