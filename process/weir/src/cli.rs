@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what each exit code means.
 
-use crate::{commands, server};
+use crate::{commands, server, top};
 use clap::{Parser, Subcommand};
 use core_model::ListenAddress;
 use std::path::PathBuf;
@@ -51,6 +51,15 @@ pub enum Command {
         #[arg(long, default_value = core_model::defaults::ADMIN_ADDRESS)]
         admin: ListenAddress,
     },
+    /// Show what a running weir does, live in the terminal.
+    Top {
+        /// The admin address of the running weir.
+        #[arg(long, default_value = core_model::defaults::ADMIN_ADDRESS)]
+        admin: ListenAddress,
+        /// Print one frame and end, as where the output is no terminal.
+        #[arg(long)]
+        once: bool,
+    },
     /// Show what a reload would change: the running weir's file against what it serves, or FILE
     /// against OTHER.
     Diff {
@@ -86,6 +95,7 @@ impl Command {
             Self::PrintDefaults => commands::print_defaults(),
             Self::Schema => commands::schema(),
             Self::Reload { admin } => commands::reload(&admin),
+            Self::Top { admin, once } => top::run(&admin, once).map(|()| ExitCode::SUCCESS),
             Self::Diff { file: Some(old), other: Some(new), json, .. } => {
                 commands::diff_files(&old, &new, json)
             }

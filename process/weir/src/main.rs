@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod commands;
 mod server;
+mod top;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,0 +1,94 @@
+//! Tests of the lines that `weir top` shows.
+
+use super::*;
+
+const STATUS: &str = r#"{
+  "version": "1.2.3", "pid": 1, "phase": "serving", "generation": 7, "parent": 6,
+  "uptime_s": 3700, "time_unix_ms": 1709210096000, "workers": 2, "reloads_applied": 6,
+  "reloads_refused": 1, "panics": 0, "access_log_dropped": 0,
+  "listeners": [{
+    "name": "web", "address": "127.0.0.1:8080", "tls": false, "open": 12, "accepted": 20,
+    "requests": 1234567, "replies": [0, 1, 0, 0, 0], "requests_per_s": 155.4, "errors_per_s": 0.0,
+    "p50_ms": 3.21, "p99_ms": 1520.0, "bytes_in": 1, "bytes_out": 2, "limit_hits": {},
+    "history": null
+  }],
+  "pools": [{
+    "name": "shop", "enabled": true, "healthy": true, "monitor": "probe", "steering": "random",
+    "healthy_origins": 1, "minimum_origins": 1, "in_flight": 3, "requests_per_s": 155.4,
+    "origins": [{
+      "name": "a", "address": "127.0.0.1:9001", "addresses": [], "weight": 1.0,
+      "state": "healthy", "reason": "", "changed_s_ago": 3, "ejected_for_s": null,
+      "in_flight": 3, "connections": 8, "idle": 5, "pending": 0, "requests": 10, "failures": 0,
+      "requests_per_s": 155.4, "share": 1.0, "p50_ms": 1.5, "p99_ms": 4.0,
+      "probe_rtt_ms": 0.8, "history": {"requests": [1, 2], "mean_ms": [1.0, null, 8.0]}
+    }, {
+      "name": "b", "address": "127.0.0.1:9002", "addresses": [], "weight": 1.0,
+      "state": "unhealthy", "reason": "status \u001b[2J500", "changed_s_ago": 3,
+      "ejected_for_s": null, "in_flight": 0, "connections": 0, "idle": 0, "pending": 0,
+      "requests": 10, "failures": 4, "requests_per_s": 0.0, "share": 0.0, "p50_ms": null,
+      "p99_ms": null, "probe_rtt_ms": null, "history": null
+    }]
+  }],
+  "load_balancers": [],
+  "events": [{"unix_ms": 1709210096000, "kind": "unhealthy", "text": "shop/b is unhealthy"}]
+}"#;
+
+fn status() -> Status {
+    serde_json::from_str(STATUS).unwrap()
+}
+
+#[test]
+fn a_frame_is_what_a_person_reads() {
+    let look = Look { columns: 120, colours: false };
+    let frame: Vec<_> =
+        lines(&status(), &look).iter().map(|line| line.trim_end().to_owned()).collect();
+    let expect = [
+        "weir 1.2.3   serving   generation 7   up 1 h 1 min   2 workers   reloads 6, 1 refused",
+        "",
+        "LISTENER                                               req/s    5xx/s      p50      p99     \
+         open    total",
+        "web                    http 127.0.0.1:8080               155        0  3.21 ms    1.5 s       \
+         12     1.2M",
+        "",
+        "POOL shop   degraded   1 of 2 origins   random   155 req/s",
+        "  origin               state             req/s   flight    conns   failed      p50      \
+         p99  share            latency",
+        "  a                    ● healthy           155        3        8        0  1.50 ms  \
+         4.00 ms  ██████████ 100%  ▂ █",
+        "  b                    ■ unhealthy           0        0        0        4        -        \
+         -  ░░░░░░░░░░   0%",
+        "      status ?[2J500",
+        "",
+        "EVENTS (UTC)",
+        "12:34:56  unhealthy  shop/b is unhealthy",
+    ];
+    assert_eq!(frame, expect);
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal_and_nothing_of_a_stranger_steers_it() {
+    for columns in [1, 10, 40, 80, 100, 132, 200] {
+        for line in lines(&status(), &Look { columns, colours: false }) {
+            assert!(line.chars().count() <= columns.max(24), "{columns}: {line}");
+            assert!(!line.contains('\x1b'), "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn colours_are_closed_on_their_line() {
+    for line in lines(&status(), &Look { columns: 140, colours: true }) {
+        let opened = line.matches("\x1b[").count();
+        assert_eq!(opened, 2 * line.matches("\x1b[0m").count(), "{line:?}");
+    }
+}
+
+#[test]
+fn a_line_of_blocks_has_gaps_and_a_top() {
+    for (values, expect) in
+        [(&[][..], ""), (&[Some(1.0), None, Some(8.0)], "▂ █"), (&[Some(0.0), Some(0.0)], "▁▁")]
+    {
+        assert_eq!(spark(values), expect);
+    }
+    assert_eq!(spark(&[Some(1.0); 60]).chars().count(), CHART_CELLS);
+}
