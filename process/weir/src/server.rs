@@ -55,7 +55,7 @@ pub fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
         eprintln!("warning: {warning}");
     }
     let bound = bind(loaded.config, activated)?;
-    bound.serve(Some(file.to_owned()), std::future::pending())
+    bound.serve(Some(file.to_owned()), std::future::pending(), std::future::ready(()))
 }
 
 /// Everything that needs root: sockets, then the drop of rights.
@@ -106,20 +106,23 @@ impl Ready {
         self.admin.as_ref().and_then(Admin::address)
     }
 
-    /// Serves until a signal or `stop` ends it.
+    /// Serves until a signal or `stop`, which begins once it serves, ends it. Between that and the
+    /// end of the connections `last` is waited for.
     pub(crate) fn serve(
         self,
         file: Option<PathBuf>,
         stop: impl Future<Output = ()>,
+        last: impl Future<Output = ()>,
     ) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.serve_on(file, stop))
+        runtime.block_on(self.serve_on(file, stop, last))
     }
 
     async fn serve_on(
         self,
         file: Option<PathBuf>,
         stop: impl Future<Output = ()>,
+        last: impl Future<Output = ()>,
     ) -> anyhow::Result<ExitCode> {
         let config = &self.snapshot.config;
         let live = Arc::new(LiveTable::new(config.runtime.workers));
@@ -150,6 +153,7 @@ impl Ready {
         };
         control.ready();
         let end = control.obey(&mut signals, asked, stop).await;
+        last.await;
         let code = control.end(end, &mut signals).await;
         if let Some(admin) = admin {
             admin.abort();
@@ -396,9 +400,7 @@ impl Control {
                     "open connections finish; a further TERM or INT ends them",
                     &[("limit_s", &seconds)],
                 );
-                let hurry = async {
-                    while signals.next().await == Order::Reload {}
-                };
+                let hurry = async { while signals.next().await == Order::Reload {} };
                 if !self.edge.drain(limit, hurry).await {
                     operator_log::warn(
                         "drain_cut",
