@@ -79,8 +79,8 @@ fn tries(text: &str) -> Vec<Try> {
 }
 
 impl Try {
-    /// Runs the line and holds its output to the comment: a status at its start, and what it
-    /// quotes after the word `with`.
+    /// Runs the line and holds its output to the first sentence of the comment: a status at its
+    /// start, and what it quotes after the word `with`.
     #[track_caller]
     fn check(&self, name: &str, folder: &Path) {
         let line = format!("curl -sS --max-time 10 {}", self.line);
@@ -93,7 +93,8 @@ impl Try {
             let found = out.lines().any(|line| line.starts_with(&format!("HTTP/1.1 {status}")));
             assert!(found, "{name}: `{line}`: no {status} in {out}");
         }
-        for quoted in self.says.split("with `").skip(1) {
+        let sentence = self.says.split(". ").next().unwrap_or_default();
+        for quoted in sentence.split("with `").skip(1) {
             let quoted = quoted.split('`').next().unwrap_or_default().to_lowercase();
             let found = out.to_lowercase().contains(&quoted);
             assert!(found, "{name}: `{line}`: no {quoted:?} in {out}");

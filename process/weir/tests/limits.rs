@@ -3,12 +3,15 @@
 
 use crate::support::client::{Client, End};
 use crate::support::edge::{Edge, origin};
+use crate::support::files::free_port;
 use crate::support::process::Weir;
 use crate::support::tls::{Authority, VALID};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
 use crate::support::ws::{self, WebSocket};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const HITS: &str = "weir_limit_hits_total";
@@ -267,24 +270,23 @@ fn handshake() {
 fn handshake_bytes() {
     let (weir, _upstream) = secure("");
     let mut client = weir.client();
-    // A ClientHello that announces 16 MiB, in full records that never end it.
-    let mut record = vec![0x16, 3, 1, 0x40, 0];
-    record.extend(vec![0; 0x4000]);
+    // A ClientHello of a length that is allowed, in records so small that they weigh more.
+    let mut record = vec![0x16, 3, 1, 0, 16];
+    record.extend([0; 16]);
     let mut first = record.clone();
-    first[5..9].copy_from_slice(&[1, 0xff, 0xff, 0xff]);
-    let sent = client.send(first).and_then(|()| (0..64).try_for_each(|_| client.send(&record)));
-    drop(sent);
+    first[5..9].copy_from_slice(&[1, 0, 0xff, 0xf0]);
+    let rest = record.repeat(0xfff0 / 16 - 1);
+    drop(client.send(first).and_then(|()| client.send(rest)));
     assert!(!matches!(client.end(SOON), End::Open(_)));
     counted(&weir, "handshake_bytes");
 }
 
-/// An origin that holds `/slow` requests until the connection ends.
-fn slow() -> Upstream {
-    Upstream::start(|conn: &mut Conn| {
+/// An origin that answers `/slow` requests once it may.
+fn slow(may: Arc<AtomicBool>) -> Upstream {
+    Upstream::start(move |conn: &mut Conn| {
         while let Some(request) = conn.request() {
             if request.target == "/slow" {
-                conn.drain();
-                return;
+                wait::until("/slow may be answered", SOON, || may.load(Ordering::Acquire));
             }
             conn.answer(&request);
         }
@@ -294,7 +296,8 @@ fn slow() -> Upstream {
 /// With `/slow` in flight a second request meets the breaker.
 #[track_caller]
 fn breaks(breakers: &str, limit: &str) {
-    let upstream = slow();
+    let may = Arc::new(AtomicBool::new(false));
+    let upstream = slow(may.clone());
     let weir = pooled(&format!("circuit_breakers = {{ {breakers} }}"), &upstream);
     assert_eq!(weir.get("/a").map(|r| r.status), Ok(200));
     let mut held = weir.client();
@@ -304,7 +307,8 @@ fn breaks(breakers: &str, limit: &str) {
     assert_eq!(reply.status, 503, "{limit}: {reply:?}");
     assert!(reply.field("proxy-status").is_some_and(|v| v.contains("error=")), "{reply:?}");
     counted(&weir, limit);
-    drop(held);
+    may.store(true, Ordering::Release);
+    assert_eq!(held.reply("GET").text(), "GET /slow 0", "the one in flight is served");
     wait::until("there is room again", SOON, || weir.get("/a").is_ok_and(|r| r.status == 200));
 }
 
@@ -339,7 +343,7 @@ fn origin_pending() {
 fn retry_budget() {
     let upstream = Upstream::start(|conn: &mut Conn| drop(conn.request()));
     let lines = "retries = { attempts = 2, budget_percent = 0, budget_min = 0 }";
-    let origins = [origin("o1", upstream.port()), origin("o2", slow().port())];
+    let origins = [origin("o1", upstream.port()), origin("o2", free_port())];
     let edge = Edge::simple(upstream.port()).pool("p", lines, &origins);
     let weir = Weir::start(edge);
     wait::until("a request fails", SOON, || weir.get("/a").is_ok_and(|r| r.status == 502));

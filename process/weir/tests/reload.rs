@@ -68,7 +68,13 @@ fn keep_alive(
     load.run(move |n| {
         let target = format!("/{name}{n}");
         let reply = client.get(&target).map_err(|e| format!("{name}: {e}"));
-        let reply = reply.inspect_err(|_| client = connect().expect("it serves"))?;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(what) => {
+                client = connect().map_err(|e| format!("{what}; then {e}"))?;
+                return Err(what);
+            }
+        };
         let right = reply.status == 200 && reply.text() == format!("GET {target} 0");
         let closing = reply.field("connection") == Some("close");
         if closing {
@@ -259,7 +265,7 @@ fn an_invalid_file_is_refused_and_the_old_one_serves() {
     let refused = || weir.metric("weir_config_reloads_total", &[("result", "refused")]);
     let good = weir.edge.text();
     for (n, (broken, named)) in [
-        (good.replace("default_pools", "default_polls"), "default_polls"),
+        (good.replace("workers = 1", "workers = 1\nbogus = 1"), "bogus"),
         (good.replace("workers = 1", "workers = \"one\""), "workers"),
         (good.clone() + "\n[[listener", "weir.toml"),
         (String::new() + &good.replace("[\"p\"]", "[\"nowhere\"]"), "nowhere"),
@@ -312,6 +318,14 @@ fn the_admin_listener_reloads_too() {
     let admin = weir.edge.admin;
     client
         .send(format!("POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Length: 0\r\n\r\n"))
+        .expect("it is sent");
+    assert_eq!(client.reply("POST").status, 403, "a page of others cannot make browsers do it");
+    let mut client = Client::connect(admin);
+    client
+        .send(format!(
+            "POST /reload HTTP/1.1\r\nHost: {admin}\r\nX-Weir-Admin: 1\r\n\
+             Content-Length: 0\r\n\r\n"
+        ))
         .expect("it is sent");
     assert_eq!(client.reply("POST").status, 200);
     wait::until("the second origin serves", SOON, || {

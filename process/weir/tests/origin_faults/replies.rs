@@ -7,6 +7,8 @@ use crate::support::files::free_port;
 use crate::support::process::Weir;
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -192,13 +194,16 @@ fn answers_early_and_closes() {
 #[test]
 fn sends_junk_while_idle() {
     // Bytes on an idle connection, and a connection closed while idle, touch no later request.
-    let upstream = Upstream::start(|conn: &mut Conn| {
+    let done = Arc::new(AtomicUsize::new(0));
+    let sent = done.clone();
+    let upstream = Upstream::start(move |conn: &mut Conn| {
         while let Some(request) = conn.request() {
             conn.answer(&request);
             match request.target.as_str() {
                 "/junk" => {
-                    conn.quiet(Duration::from_millis(10));
+                    conn.quiet(Duration::from_millis(5));
                     conn.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+                    sent.fetch_add(1, Ordering::AcqRel);
                 }
                 "/close" => return,
                 "/reset" => return conn.reset(),
@@ -211,6 +216,8 @@ fn sends_junk_while_idle() {
         for target in ["/junk", "/close", "/reset"] {
             let reply = weir.get(target).unwrap_or_else(|e| panic!("{n}: {e}"));
             assert_eq!(reply.text(), format!("GET {target} 0"), "{n}");
+            // Junk that comes after the next request would be its reply: nobody could tell.
+            wait::until("the junk is there", SOON, || done.load(Ordering::Acquire) > n);
             let next = weir.get("/next").unwrap_or_else(|e| panic!("{n} after {target}: {e}"));
             assert_eq!(next.text(), "GET /next 0", "{n} after {target}");
         }

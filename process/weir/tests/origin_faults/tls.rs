@@ -8,13 +8,14 @@ use crate::support::wait::SOON;
 const NAME: &str = "origin.test";
 
 /// Weir before a TLS origin with this certificate, trusting `ca`.
-fn over_tls(ca: &Authority, pem: &Pem, lines: &str) -> (Weir, Upstream) {
+fn over_tls(ca: &Authority, pem: &Pem, verify: bool) -> (Weir, Upstream) {
     let upstream = Upstream::tls(server(pem, None), Conn::serve);
     let edge = Edge::simple(upstream.port());
     let ca = edge.file("ca.pem", &ca.pem);
+    let trust = if verify { format!("ca = {ca:?}") } else { "verify = false".to_owned() };
     let pool = format!(
         "outlier_ejection = {{ consecutive_failures = 0 }}\n\
-         tls = {{ ca = {ca:?}, server_name = \"{NAME}\"{lines} }}"
+         tls = {{ {trust}, server_name = \"{NAME}\" }}"
     );
     (Weir::start(edge.pool("p", &pool, &[origin("o1", upstream.port())])), upstream)
 }
@@ -27,15 +28,15 @@ fn certificates_are_verified() {
         ("expired", ca.issue(&[NAME], EXPIRED)),
         ("another authority", other.issue(&[NAME], VALID)),
     ] {
-        let (weir, upstream) = over_tls(&ca, &pem, "");
+        let (weir, upstream) = over_tls(&ca, &pem, true);
         println!("{what}");
         failed(&weir.get("/a"), 502, "tls_certificate_error");
         assert_eq!(upstream.count(), 0, "{what}: the request was sent");
-        let (weir, upstream) = over_tls(&ca, &pem, ", verify = false");
+        let (weir, upstream) = over_tls(&ca, &pem, false);
         assert_eq!(weir.get("/a").map(|r| r.status), Ok(200), "{what}, unverified");
         assert_eq!(upstream.count(), 1);
     }
-    let (weir, upstream) = over_tls(&ca, &ca.issue(&[NAME], VALID), "");
+    let (weir, upstream) = over_tls(&ca, &ca.issue(&[NAME], VALID), true);
     for n in 0..5 {
         assert_eq!(weir.get(&format!("/{n}")).map(|r| r.text()), Ok(format!("GET /{n} 0")));
     }
