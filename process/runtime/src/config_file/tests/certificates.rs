@@ -3,6 +3,8 @@
 use super::{BASE, Folder, shown};
 use core_model::config::{ClientAuth, KeyKind};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 /// A certificate for `name` and its key, both PEM.
 fn pair(name: &str) -> (String, String) {
@@ -138,4 +140,28 @@ fn a_pool_speaks_tls_with_its_own_certificate() {
     assert!(faults[0].what.contains("no effect"), "{}", shown(&faults));
     let faults = pool("certificate = \"a.crt\", key = \"b.key\"").unwrap_err();
     assert!(faults[0].what.contains("is not the key of"), "{}", shown(&faults));
+}
+
+#[test]
+fn a_key_that_the_service_user_cannot_read_is_told() {
+    let folder = filled();
+    let private = Permissions::from_mode(0o600);
+    fs::set_permissions(folder.0.join("a.key"), private).unwrap();
+    let certificates = format!("tls = {{ certificates = [{{ {PAIR} }}] }}");
+    let listener = format!("[[listener]]\nname = \"t\"\naddress = \"127.0.0.1:2\"\n{certificates}");
+    let load = |user: &str| {
+        let text = format!("[runtime]\nuser = \"{user}\"\n{listener}\n{BASE}");
+        let path = folder.write("weir.toml", &text);
+        let world = super::World { root: true, ..super::world(&super::no_env) };
+        super::load_in(&path.display().to_string(), text.into_bytes(), &world)
+    };
+    let faults = load("nobody").unwrap_err();
+    assert_eq!(faults.len(), 1, "{}", shown(&faults));
+    assert_eq!(faults[0].place.path, "listener[0].tls.certificates[0].key");
+    for word in ["a.key cannot be read by user nobody", "mode 0600", "chmod 0640"] {
+        assert!(faults[0].what.contains(word), "{word}: {}", faults[0]);
+    }
+    let faults = load("no-such-user").unwrap_err();
+    assert_eq!(faults[0].place.path, "runtime.user");
+    assert!(faults[0].what.contains("useradd"), "{}", faults[0]);
 }
