@@ -10,6 +10,7 @@ use crate::worker::Worker;
 use core_wire::h1::head::{Field, Known, Method, RequestHead, RequestParser, Span};
 use core_wire::h1::request::RequestMeaning;
 use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// What every stage may look at.
@@ -18,6 +19,24 @@ pub(crate) struct Stage<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) listener: &'a ListenerPlan,
     pub(crate) timer: &'a Timer,
+    /// Generation of the plan that `listener` is of.
+    pub(crate) generation: u64,
+}
+
+impl Stage<'_> {
+    /// Whether connections of this listener end with the request they are serving, because the
+    /// process drains or a reload has taken the listener away.
+    pub(crate) fn ends(&self) -> bool {
+        if self.worker.draining() {
+            return true;
+        }
+        let config = &self.listener.config;
+        self.worker.generation() != self.generation
+            && self
+                .worker
+                .listener(&config.name)
+                .is_none_or(|local| local.plan.config.address != config.address)
+    }
 }
 
 /// Who is at the other end of a client connection.
@@ -47,6 +66,38 @@ pub(crate) struct Client {
     pub(crate) stream: Stream,
     pub(crate) body: Receiver,
     pub(crate) reply: Sender,
+    /// Nothing more is read during this request: the stream ended, or enough is buffered.
+    pub(crate) ended: bool,
+}
+
+impl Client {
+    /// Whether the client's connection has failed while it has nothing to send. Bytes of a next
+    /// request are kept; an end of the stream is no failure, as it may still read.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.ended || !self.body.is_done() {
+            return false;
+        }
+        let Poll::Ready(ready) = self.stream.poll_readable(cx) else { return false };
+        if ready.is_err() {
+            return true;
+        }
+        let buffer = self.body.buffer.get_or_insert_with(Lent::take);
+        if buffer.space().is_empty() {
+            // The rest waits in the socket, as does the news of a failure.
+            self.ended = true;
+            return false;
+        }
+        match self.stream.poll_read(cx, buffer) {
+            Poll::Ready(Ok(0)) => self.ended = true,
+            Poll::Ready(Ok(_)) => return self.poll_gone(cx),
+            Poll::Ready(Err(error)) => return error.kind() != std::io::ErrorKind::UnexpectedEof,
+            Poll::Pending => {}
+        }
+        if self.body.buffer.as_ref().is_some_and(Lent::is_empty) {
+            self.body.buffer = None;
+        }
+        false
+    }
 }
 
 /// One request and what became of it.

@@ -112,7 +112,7 @@ async fn connection(
 }
 
 fn client(stream: Stream) -> Client {
-    Client { stream, body: Receiver::new(), reply: Sender::new() }
+    Client { stream, body: Receiver::new(), reply: Sender::new(), ended: false }
 }
 
 fn peer(
@@ -167,7 +167,7 @@ async fn establish(
     let first = rest.as_ref().map_or(&[][..], |rest| rest.filled());
     let limits =
         HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: config.timeouts.handshake };
-    match tls::accept(tcp, tls.clone(), first, limits, &timer).await {
+    match tls::accept(tcp, tls, first, limits, &timer).await {
         Ok(stream) => {
             stats.handshakes.inc();
             if let Session::Server(session) = stream.session()

@@ -3,7 +3,7 @@
 //! Built once per generation off the request path. Nothing in it changes after that.
 
 use crate::sources::Sources;
-use crate::tls::{self, Tickets, TlsError};
+use crate::tls::{self, ServerTls, Tickets, TlsError};
 use core_balance::steer;
 use core_model::Generation;
 use core_model::config::{
@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use process_runtime::live::{LiveTable, OriginLive, PoolLive, origin_of};
 use process_runtime::metrics::ListenerNumbers;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,7 +99,7 @@ impl Hosts {
 #[derive(Debug)]
 pub(crate) struct ListenerPlan {
     pub(crate) config: Listener,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<ServerTls>,
     pub(crate) stats: ListenerNumbers,
     pub(crate) sources: Arc<Sources>,
     pub(crate) hosts: Hosts,

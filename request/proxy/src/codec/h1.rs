@@ -168,11 +168,7 @@ impl Connection {
             let read = self.read_head(&mut parser).await;
             let started = Instant::now();
             let next = match read {
-                Ok(Some(meaning)) => self.one(parser, meaning, started).await,
-                Ok(None) => {
-                    self.worker.keep_request_parser(parser);
-                    Next::Close
-                }
+                Ok(meaning) => self.one(parser, meaning, started).await,
                 Err(fault) => {
                     self.worker.keep_request_parser(parser);
                     self.refuse(fault).await
@@ -184,11 +180,11 @@ impl Connection {
         }
     }
 
-    /// Reads a head; `None` where the client closed before one began.
+    /// Reads a head.
     async fn read_head(
         &mut self,
         parser: &mut RequestParser,
-    ) -> Result<Option<RequestMeaning>, HeadFault> {
+    ) -> Result<RequestMeaning, HeadFault> {
         let config = &self.local.plan.config;
         let limits = HeadLimits {
             line_bytes: config.limits.uri_bytes,
@@ -231,11 +227,10 @@ impl Connection {
                 }
             }
         })
-        .await
-        .or_else(|fault| if matches!(fault, HeadFault::Ended) { Err(fault) } else { Err(fault) })?;
+        .await?;
         let filled = self.client.body.buffer.as_ref().map_or(&[][..], Lent::filled);
         let head = parser.head_mut();
-        request::meaning(head, filled).map(Some).map_err(|error| {
+        request::meaning(head, filled).map_err(|error| {
             let keep = !error.closes() && request::keep_alive(head, filled);
             HeadFault::Meaning { error, keep, len: head.len }
         })
@@ -273,7 +268,12 @@ impl Connection {
         stats.replies.get(class).inspect(|counter| counter.inc());
         self.served += 1;
         reply::malformed(&self.worker, status, &says, keep.is_some(), self.client.reply.interim());
-        let stage = Stage { worker: &self.worker, listener: &self.local.plan, timer: &self.timer };
+        let stage = Stage {
+            worker: &self.worker,
+            listener: &self.local.plan,
+            timer: &self.timer,
+            generation: self.generation,
+        };
         let sent = reply::send(stage, &mut self.client).await;
         match (sent, keep) {
             (true, Some(len)) => {
@@ -312,6 +312,7 @@ impl Connection {
         }
         head.truncate(len);
         self.client.body.begin(meaning.framing, limits.body_bytes);
+        self.client.ended = false;
         let client = client_address(&local, &self.peer, &parser, &head);
         let host = host(&meaning, &head);
         let asked_to_close = !meaning.keep_alive;
@@ -326,7 +327,12 @@ impl Connection {
             keep,
             outcome: Outcome::default(),
         };
-        let stage = Stage { worker: &worker, listener: &local.plan, timer: &self.timer };
+        let stage = Stage {
+            worker: &worker,
+            listener: &local.plan,
+            timer: &self.timer,
+            generation: self.generation,
+        };
         lifecycle::serve(stage, &mut exchange, &mut self.client).await;
         let Exchange { parser, keep, outcome, .. } = exchange;
         worker.keep_request_parser(parser);

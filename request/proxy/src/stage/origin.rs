@@ -27,6 +27,8 @@ use std::time::Instant;
 
 /// Interim replies (1xx) before one final reply.
 const INTERIM_MAX: u32 = 16;
+/// Addresses of one origin that one try asks in turn.
+const ADDRESSES_TRIED: usize = 4;
 /// Limits of a reply head: twice what is asked of clients, since operators trust their origins.
 const REPLY_HEAD: HeadLimits = HeadLimits { line_bytes: 8 << 10, section_bytes: 64 << 10, fields: 200 };
 /// Room for a reply head of the largest size.
@@ -328,22 +330,37 @@ async fn acquire(
             return Err(Failure::new(Reason::ConnectionLimit, nothing));
         }
     }
-    let key = Key { address, transport: origin.transport.clone() };
+    // Boxed, since a new connection is rare and its future is large.
+    Box::pin(make(stage, exchange, (pool, origin), turn)).await
+}
+
+/// Makes a connection, to another address of the origin where one does not accept.
+async fn make(
+    stage: Stage<'_>,
+    exchange: &Exchange,
+    (pool, origin): (&PoolPlan, &OriginPlan),
+    turn: usize,
+) -> Result<Upstream, Failure> {
+    let stats = origin.live.stats.shard(stage.worker.index);
     let peer = exchange.peer;
     let endpoints = Endpoints { client: peer.address, local: peer.local };
-    // Boxed, since a new connection is rare and its future is large.
-    let made = Box::pin(upstream::connect(pool, origin, &key, endpoints, stage.timer)).await;
-    match made {
-        Ok((stream, open)) => {
-            stats.connects.inc();
-            let kept = KeptConnection { stream, key, open, served: 0, since: 0, expires: 0 };
-            Ok(Upstream::of(stage, kept, false, origin))
-        }
-        Err(error) => {
-            stats.connect_failures.inc();
-            Err(Failure::new(error.reason(), nothing).because(&error))
+    let addresses = origin.live.addresses.load_full();
+    let mut last = Failure::new(Reason::DnsUnknown, Progress::NothingWritten);
+    for address in addresses.iter().cycle().skip(turn).take(addresses.len().min(ADDRESSES_TRIED)) {
+        let key = Key { address: *address, transport: origin.transport.clone() };
+        match upstream::connect(pool, origin, &key, endpoints, stage.timer).await {
+            Ok((stream, open)) => {
+                stats.connects.inc();
+                let kept = KeptConnection { stream, key, open, served: 0, since: 0, expires: 0 };
+                return Ok(Upstream::of(stage, kept, false, origin));
+            }
+            Err(error) => {
+                stats.connect_failures.inc();
+                last = Failure::new(error.reason(), Progress::NothingWritten).because(&error);
+            }
         }
     }
+    Err(last)
 }
 
 impl Upstream {
@@ -421,11 +438,12 @@ impl Wait<'_> {
     ) -> Poll<Result<(), Failure>> {
         loop {
             if upstream.upload.flow == Flow::Active {
-                match poll_upload(cx, client, upstream) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(refusal)) => return Poll::Ready(Err(self.broken(upstream, refusal))),
-                    Poll::Pending => {}
+                if let Poll::Ready(Err(refusal)) = poll_upload(cx, client, upstream) {
+                    let progress = Progress::ReplyBegun;
+                    return Poll::Ready(Err(Failure { refusal, progress, stale: false }));
                 }
+            } else if client.poll_gone(cx) {
+                return Poll::Ready(Err(Failure::new(Reason::ClientGone, Progress::ReplyBegun)));
             }
             match self.poll_head(cx, exchange, upstream) {
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
@@ -446,9 +464,8 @@ impl Wait<'_> {
         }
     }
 
-    fn broken(&self, upstream: &Upstream, refusal: Refusal) -> Failure {
-        let _ = upstream;
-        Failure { refusal, progress: Progress::ReplyBegun, stale: false }
+    fn hit(&self, limit: Limit) {
+        self.stage.listener.stats.shard(self.stage.worker.index).hit(limit);
     }
 
     /// Reads and parses; true for the head of a final reply, false for an interim one.
@@ -484,6 +501,9 @@ impl Wait<'_> {
                     Err(error) => {
                         let large = matches!(error.status(), 414 | 431);
                         let reason = if large { Reason::ReplyTooLarge } else { Reason::BadReply };
+                        if large {
+                            self.hit(Limit::ReplyHead);
+                        }
                         return Poll::Ready(Err(bad(reason, &error)));
                     }
                 }
@@ -528,7 +548,7 @@ impl Wait<'_> {
     ) -> Result<(), Failure> {
         self.interim += 1;
         if self.interim > INTERIM_MAX {
-            self.stage.listener.stats.shard(self.stage.worker.index).hit(Limit::InterimReplies);
+            self.hit(Limit::InterimReplies);
             return Err(Failure::new(Reason::TooManyInterim, Progress::ReplyBegun));
         }
         let head = upstream.parser.head();

@@ -40,7 +40,7 @@ pub(crate) async fn stream(
     }
     let tunnel = status == 101;
     // A body that the client still owes cannot be told from its next request.
-    exchange.keep &= !tunnel && upstream.upload.flow == Flow::Done;
+    exchange.keep &= !tunnel && upstream.upload.flow == Flow::Done && !stage.ends();
     let framing = to_client(exchange, meaning.framing);
     if let Err(error) = head(stage, exchange, client, target, &upstream, (meaning, framing)) {
         return Err(Refusal { reason: Reason::BadReply, detail: Some(error.to_string()) });
@@ -346,6 +346,7 @@ fn own(
         Framing::Chunked => !exchange.meaning.expect_continue,
         Framing::Eof => false,
     };
+    exchange.keep &= !stage.ends();
     let framing = if exchange.is_head() { Framing::None } else { Framing::Exact(body.len() as u64) };
     let mut head = HeadWriter::new(client.reply.begin(framing));
     let mut write = || -> Result<(), WriteError> {

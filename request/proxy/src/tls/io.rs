@@ -2,6 +2,7 @@
 
 use crate::buffers::{BUFFER_BYTES, Lent};
 use crate::stream::poll_read_tcp;
+use core_wire::client_hello::{self, Parsed};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
@@ -15,6 +16,11 @@ use tokio::net::TcpStream;
 const RECORD_BYTES: usize = 16 * 1024;
 /// Sealed records that wait for the socket before more plain text is taken.
 const SEALED_MAX: usize = 64 * 1024;
+
+/// A fatal alert `unrecognized_name` in a record of its own (RFC 8446 §6.2, RFC 6066 §3).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// Received bytes that are held at most: the largest handshake with a record beside it.
+const SEALED_IN_MAX: usize = super::HANDSHAKE_BYTES_MAX + BUFFER_BYTES;
 
 /// Which end of the handshake this is.
 pub(crate) enum Session {
@@ -131,14 +137,46 @@ impl TlsStream {
         }
     }
 
+    /// Waits for the ClientHello and refuses one whose name is not `known`.
+    pub(crate) fn poll_name(
+        &mut self,
+        cx: &mut Context<'_>,
+        known: impl Fn(&str) -> bool,
+    ) -> Poll<Result<(), HandshakeError>> {
+        loop {
+            let received = self.sealed_in.as_ref().map_or(&[][..], Lent::filled);
+            match client_hello::parse(received) {
+                // rustls tells the peer what is wrong with it.
+                Err(_) => return Poll::Ready(Ok(())),
+                Ok(Parsed::Done(hello)) => {
+                    let name = hello.sni.as_deref().unwrap_or_default();
+                    if name.is_empty() || known(name) {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.sealed_out.extend_from_slice(&UNRECOGNIZED_NAME);
+                    self.failed = true;
+                    let _ = self.poll_flush(cx);
+                    return Poll::Ready(Err(HandshakeError::UnknownName));
+                }
+                Ok(Parsed::Partial) => {
+                    if ready!(self.poll_receive(cx)).map_err(HandshakeError::Io)? == 0 {
+                        return Poll::Ready(Err(HandshakeError::Closed));
+                    }
+                }
+            }
+        }
+    }
+
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let buffer = self.sealed_in.get_or_insert_with(Lent::take);
         if buffer.space().is_empty() {
-            // A record larger than the largest legal one never completes.
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "TLS record larger than RFC 8446 allows",
-            )));
+            // A handshake message may span records, which are kept until it is whole; nothing
+            // legal fills more than the limit of handshake bytes and a record.
+            if buffer.len() >= SEALED_IN_MAX {
+                let error = "TLS message larger than any legal one";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
+            buffer.grow((buffer.len() * 2).min(SEALED_IN_MAX));
         }
         poll_read_tcp(&mut self.tcp, cx, buffer)
     }
@@ -445,6 +483,8 @@ pub(crate) enum HandshakeError {
     Closed,
     #[error("the peer sent more handshake bytes than the limit")]
     TooLarge,
+    #[error("no certificate covers the name that the client asks for")]
+    UnknownName,
     #[error("the handshake took longer than its time limit")]
     Timeout,
     #[error("the connection failed during the handshake")]

@@ -10,7 +10,7 @@ mod tickets;
 
 pub(crate) use io::{HandshakeError, Session, TlsStream};
 pub use server::TlsError;
-pub(crate) use server::{accept, server_config};
+pub(crate) use server::{ServerTls, accept, server_config};
 pub(crate) use tickets::Tickets;
 
 /// Bytes a peer may send for a handshake: the largest chains with client certificates are a

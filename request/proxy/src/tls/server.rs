@@ -94,7 +94,7 @@ impl Candidates {
 
 /// Finds certificates by SNI: the exact name, then a wildcard for its parent, then the default.
 #[derive(Debug)]
-struct Resolver {
+pub(crate) struct Resolver {
     exact: HashMap<String, Candidates, foldhash::fast::RandomState>,
     wildcard: HashMap<String, Candidates, foldhash::fast::RandomState>,
     default: Candidates,
@@ -129,15 +129,27 @@ impl Resolver {
     }
 }
 
+impl Resolver {
+    fn find(&self, name: &str) -> Option<&Candidates> {
+        let lower = name.to_ascii_lowercase();
+        self.exact.get(&lower).or_else(|| {
+            let (_, parent) = lower.split_once('.')?;
+            self.wildcard.get(parent)
+        })
+    }
+}
+
+/// What a listener needs for handshakes.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerTls {
+    config: Arc<ServerConfig>,
+    names: Arc<Resolver>,
+}
+
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let Some(name) = hello.server_name() else { return self.default.choose(&hello) };
-        let lower = name.to_ascii_lowercase();
-        let found = self.exact.get(&lower).or_else(|| {
-            let (_, parent) = lower.split_once('.')?;
-            self.wildcard.get(parent)
-        });
-        match found {
+        match self.find(name) {
             Some(candidates) => candidates.choose(&hello),
             None if self.strict => None,
             None => self.default.choose(&hello),
@@ -153,7 +165,7 @@ pub(crate) fn server_config(
     listener: &Listener,
     tls: &Tls,
     tickets: Arc<Tickets>,
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<ServerTls, TlsError> {
     let owner = || format!("listener {}", listener.name);
     let settings = |cause: &dyn std::fmt::Display| TlsError::Settings {
         owner: owner(),
@@ -186,7 +198,8 @@ pub(crate) fn server_config(
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Resolver::new(tls)?));
+    let names = Arc::new(Resolver::new(tls)?);
+    let mut config = builder.with_cert_resolver(names.clone());
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;
@@ -195,7 +208,7 @@ pub(crate) fn server_config(
     config.max_early_data_size = 0;
     config.ignore_client_order = false;
     config.send_half_rtt_data = false;
-    Ok(Arc::new(config))
+    Ok(ServerTls { config: Arc::new(config), names })
 }
 
 /// Runs a handshake with a client. `first` are bytes already read from the socket.
@@ -204,15 +217,25 @@ pub(crate) fn server_config(
 /// When the handshake fails, is too large or too slow.
 pub(crate) async fn accept(
     tcp: TcpStream,
-    config: Arc<ServerConfig>,
+    tls: &ServerTls,
     first: &[u8],
     limits: HandshakeLimits,
     timer: &Timer,
 ) -> Result<TlsStream, HandshakeError> {
-    let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
+    let session =
+        UnbufferedServerConnection::new(tls.config.clone()).map_err(HandshakeError::Tls)?;
     let mut stream = TlsStream::new(tcp, Session::Server(session));
     stream.unread(first);
     let deadline = timer::tick_after(limits.time);
+    if tls.names.strict {
+        // rustls answers an unknown name with another alert than RFC 6066 §3 asks for.
+        let known = |name: &str| tls.names.find(name).is_some();
+        poll_fn(|cx| match stream.poll_name(cx, known) {
+            Poll::Pending => timer.poll(cx, deadline).map(|()| Err(HandshakeError::Timeout)),
+            ready => ready,
+        })
+        .await?;
+    }
     poll_fn(|cx| match stream.poll_handshake(cx, limits.bytes) {
         Poll::Pending => timer.poll(cx, deadline).map(|()| Err(HandshakeError::Timeout)),
         ready => ready,

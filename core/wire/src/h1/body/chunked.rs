@@ -208,6 +208,10 @@ impl ChunkedDecoder {
         if self.framing > most {
             return Err(BodyError::ChunkOverhead);
         }
+        // A size that cannot be within the limit need not be waited for.
+        if self.left > self.limits.body_bytes.saturating_sub(self.content) {
+            return Err(BodyError::TooLarge);
+        }
         Ok(if self.left == 0 { At::Trailer } else { At::Data })
     }
 
