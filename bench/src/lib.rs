@@ -46,7 +46,7 @@ fn http(args: &[String]) -> Result<()> {
     let places = machine::Places::find();
     if !namespace::inside() {
         let _ = peer::prepare(&options, &places, peer::Network::Reachable)?;
-        if namespace::reenter()? == namespace::Reentered::Measured {
+        if namespace::reenter(&places)? == namespace::Reentered::Measured {
             return Ok(());
         }
     }

@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::Places;
+
 const MARK: &str = "WEIR_BENCH_INSIDE";
 const UNSHARE: [&str; 6] = ["--net", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"];
 
@@ -32,7 +34,7 @@ pub fn inside() -> bool {
 ///
 /// # Errors
 /// When the run inside failed (it has told why).
-pub fn reenter() -> Result<Reentered> {
+pub fn reenter(places: &Places) -> Result<Reentered> {
     let possible = Command::new("unshare")
         .args(UNSHARE)
         .args(["ip", "link", "set", "lo", "up"])
@@ -48,7 +50,10 @@ pub fn reenter() -> Result<Reentered> {
         );
         return Ok(Reentered::Unavailable);
     }
-    let own = std::env::current_exe().context("this program's path")?;
+    // A copy, as a build may have replaced the file while Weir was being built.
+    let own = places.peers.join("harness");
+    let _ = fs::remove_file(&own);
+    fs::copy("/proc/self/exe", &own).context("copying this program")?;
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare"])
         .args(UNSHARE)
