@@ -45,14 +45,14 @@ fn a_frame_is_what_a_person_reads() {
     let expect = [
         "weir 1.2.3   serving   generation 7   up 1 h 1 min   2 workers   reloads 6, 1 refused",
         "",
-        "LISTENER                                               req/s    5xx/s      p50      p99     \
-         open    total",
-        "web                    http 127.0.0.1:8080               155        0  3.21 ms    1.5 s       \
-         12     1.2M",
+        "LISTENER                                               req/s    5xx/s      p50      \
+         p99     open    total",
+        "web                    http 127.0.0.1:8080               155        0  3.21 ms    \
+         1.5 s       12     1.2M",
         "",
         "POOL shop   degraded   1 of 2 origins   random   155 req/s",
-        "  origin               state             req/s   flight    conns   failed      p50      \
-         p99  share            latency",
+        "  origin               state             req/s   flight    conns   failed      \
+         p50      p99  share            latency",
         "  a                    ● healthy           155        3        8        0  1.50 ms  \
          4.00 ms  ██████████ 100%  ▂ █",
         "  b                    ■ unhealthy           0        0        0        4        -        \
