@@ -247,12 +247,14 @@ impl Worker {
     /// Keeps the clock of this worker until the process stops.
     pub(crate) async fn clock(self: Rc<Self>) {
         let mut phase = Phase::Serving;
+        // A request may have taken the new plan over before this task sees it.
+        let mut seen = self.generation.get();
         loop {
             tokio::time::sleep(TICK).await;
-            let before = self.generation.get();
             self.tick();
             // Idle connections look at the plan and the phase when they are woken.
-            if self.generation() != before || self.shared.phase() != phase {
+            if self.generation() != seen || self.shared.phase() != phase {
+                seen = self.generation();
                 phase = self.shared.phase();
                 timer::wake_all();
                 if phase != Phase::Serving {

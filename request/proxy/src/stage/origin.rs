@@ -442,7 +442,8 @@ impl Wait<'_> {
                     let progress = Progress::ReplyBegun;
                     return Poll::Ready(Err(Failure { refusal, progress, stale: false }));
                 }
-            } else if client.poll_gone(cx) {
+            }
+            if upstream.upload.flow != Flow::Active && client.poll_gone(cx) {
                 return Poll::Ready(Err(Failure::new(Reason::ClientGone, Progress::ReplyBegun)));
             }
             match self.poll_head(cx, exchange, upstream) {
