@@ -16,7 +16,8 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 
 fn start_line() -> impl Strategy<Value = String> {
     prop_oneof![
-        8 => "(GET|POST|OPTIONS|HEAD|PURGE) (/[a-z%?;.]{0,8}|\\*|https?://[a-c:.]{1,4}/?) HTTP/1\\.[01]",
+        6 => "(GET|POST|OPTIONS|HEAD|PURGE) /[a-z%?;.]{0,8} HTTP/1\\.[01]",
+        2 => "(GET|OPTIONS) (\\*|https?://[a-c:.]{1,4}/?) HTTP/1\\.[01]",
         4 => "HTTP/1\\.[01] (100|101|103|200|204|304|502)( [A-Za-z ]{0,8})?",
         1 => "[A-Z]{0,5} ?[ -~]{0,10} ?HTTP/[0-9]\\.[0-9]{1,2}",
     ]
