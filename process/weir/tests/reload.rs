@@ -117,6 +117,9 @@ fn slow_upload(load: &Load, address: SocketAddr) -> JoinHandle<usize> {
     })
 }
 
+/// So that no connection ends because it served enough requests.
+const ENDLESS: &str = "limits = { requests_per_connection = 1000000000 }";
+
 /// The parts of a configuration that the rounds change.
 struct Parts {
     base: Edge,
@@ -136,25 +139,35 @@ impl Parts {
         let certificate = self.base.certificate("c", &self.pems[n % 2]);
         let edge = self.base.clone();
         let edge = edge
-            .listener("secure", &format!("tls = {{ certificates = [{certificate}] }}"))
+            .listener("secure", &format!("{ENDLESS}\ntls = {{ certificates = [{certificate}] }}"))
             .pool("p", "", &pools[n % pools.len()])
             .balance("*", "p", "");
         if n % 2 == 1 { edge.listener("extra", "") } else { edge.without_listener("extra") }
     }
 }
 
-/// Answers `/later` requests after a while, WebSockets with echoes, others with their tag.
-fn script(conn: &mut Conn) {
-    while let Some(request) = conn.request() {
-        if ws::wanted(&request) {
-            return ws::serve(conn);
-        }
-        if request.target == "/later" {
-            // The time a request is in flight while its listener goes away.
-            conn.quiet(Duration::from_millis(150));
-        }
-        if !conn.answer(&request) {
-            return;
+/// Where `/later` requests wait.
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    waiting: AtomicUsize,
+}
+
+/// Holds `/later` requests at the gate, gives WebSockets echoes and others their tag.
+fn script(gate: Arc<Gate>) -> impl Fn(&mut Conn) + Send + Sync {
+    move |conn| {
+        while let Some(request) = conn.request() {
+            if ws::wanted(&request) {
+                return ws::serve(conn);
+            }
+            if request.target == "/later" {
+                gate.waiting.fetch_add(1, Ordering::AcqRel);
+                wait::until("the gate opens", SOON, || gate.open.load(Ordering::Acquire));
+                gate.waiting.fetch_sub(1, Ordering::AcqRel);
+            }
+            if !conn.answer(&request) {
+                return;
+            }
         }
     }
 }
@@ -204,10 +217,12 @@ impl Leaving {
 
 #[test]
 fn reloads_under_load_lose_nothing() {
-    let (first, second) = (Upstream::start(script), Upstream::start(script));
+    let gate = Arc::new(Gate::default());
+    let (first, second) =
+        (Upstream::start(script(gate.clone())), Upstream::start(script(gate.clone())));
     let ca = Authority::new();
     let pems = [ca.issue(&["a.test"], VALID), ca.issue(&["a.test"], VALID)];
-    let mut base = Edge::new().workers(2).listener("web", "").listener("secure", "");
+    let mut base = Edge::new().workers(2).listener("web", ENDLESS).listener("secure", "");
     if rustix::process::geteuid().is_root() {
         // Reloads happen as the user that the process became.
         base = base.runtime("user = \"nobody\"");
@@ -240,8 +255,13 @@ fn reloads_under_load_lose_nothing() {
         assert_eq!(fresh.leaf(), parts.pems[n % 2].der(), "round {n}: the certificate is changed");
         if n % 2 == 1 {
             wait::until("the added listener serves", SOON, || Client::try_connect(extra).is_ok());
-            leaving = Some(Leaving::open(extra));
+            gate.open.store(false, Ordering::Release);
+            let open = Leaving::open(extra);
+            let all = open.in_flight.len();
+            wait::until("all are in flight", SOON, || gate.waiting.load(Ordering::Acquire) == all);
+            leaving = Some(open);
         } else if let Some(leaving) = leaving.take() {
+            gate.open.store(true, Ordering::Release);
             leaving.removed().unwrap_or_else(|e| panic!("round {n}: removed listener: {e}"));
         }
         for (s, socket) in sockets.iter_mut().enumerate() {
@@ -345,4 +365,51 @@ fn named(name: &'static str) -> impl Fn(&mut Conn) + Send + Sync {
             }
         }
     }
+}
+
+/// A port below 1024 on which nothing listens.
+fn low_port() -> Option<u16> {
+    (900..1024).rev().find(|&port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+}
+
+#[test]
+fn reloads_after_the_drop_of_privileges() {
+    let upstream = Upstream::tagged();
+    let edge = Edge::simple(upstream.port());
+    if !rustix::process::geteuid().is_root() {
+        // Nobody but root may become another user: that is a fault, told before anything starts.
+        let file = edge.runtime("user = \"nobody\"").write();
+        let mut command = crate::support::process::command();
+        let (good, out, err) = crate::support::process::run(command.arg("run").arg(file));
+        assert!(!good, "it started as another user");
+        assert!(format!("{out}{err}").contains("nobody"), "{out}{err}");
+        return;
+    }
+    let mut weir = Weir::start(edge.clone().runtime("user = \"nobody\""));
+    let edge = weir.edge.clone();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", weir.pid())).expect("it runs");
+    let uids = status.lines().find(|line| line.starts_with("Uid:")).unwrap_or_default();
+    assert!(!uids.split_whitespace().any(|word| word == "0"), "still root: {uids}");
+
+    let low = (std::net::Ipv4Addr::LOCALHOST, low_port().expect("a free low port")).into();
+    weir.reload(edge.clone().listener_at("low", low, ""));
+    let served = || crate::support::client::get(low, "/low").map(|r| r.text());
+    assert_eq!(served(), Ok("GET /low 0".into()), "a low port binds after the drop");
+
+    let ca = Authority::new();
+    let certificate = edge.certificate("locked", &ca.issue(&["a.test"], VALID));
+    let key = edge.dir.path().join("locked.key");
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, closed).expect("root may");
+    let lines = format!("tls = {{ certificates = [{certificate}] }}");
+    edge.clone().listener("secret", &lines).write();
+    let refused = || weir.metric("weir_config_reloads_total", &[("result", "refused")]);
+    let before = refused();
+    weir.hup();
+    assert_eq!(refused(), before + 1.0, "a key that the service user cannot read");
+    wait::until("the log names file and user", SOON, || {
+        let log = weir.stderr();
+        log.contains("locked.key") && log.contains("nobody")
+    });
+    assert_eq!(served(), Ok("GET /low 0".into()), "the old configuration serves");
 }
