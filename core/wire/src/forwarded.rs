@@ -100,7 +100,11 @@ fn last_element(value: &[u8], kind: Kind) -> (Option<&[u8]>, &[u8]) {
 /// The address of the `for` parameter of an element.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     let mut found = None;
-    for pair in element.split(|&b| b == b';').map(bytes::trim) {
+    let mut rest = Some(element);
+    while let Some(element) = rest {
+        let end = parameter_end(element);
+        rest = element.get(end + 1..);
+        let pair = bytes::trim(element.get(..end)?);
         let Some(equals) = memchr::memchr(b'=', pair) else {
             continue;
         };
@@ -118,6 +122,18 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
         found = Some(address(value)?);
     }
     found
+}
+
+/// The offset of the first semicolon outside of a quoted string, or the length of `element`.
+fn parameter_end(element: &[u8]) -> usize {
+    let (mut quoted, mut escaped) = (false, false);
+    let end = element.iter().position(|&b| {
+        let ends = b == b';' && !quoted;
+        quoted ^= b == b'"' && !escaped;
+        escaped = quoted && b == b'\\' && !escaped;
+        ends
+    });
+    end.unwrap_or(element.len())
 }
 
 /// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,

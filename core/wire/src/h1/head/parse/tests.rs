@@ -298,6 +298,19 @@ fn limits_count_exactly() {
     assert_eq!(parse("GET / HTTP/1.1⏎A: b⏎C: de⏎⏎"), Err(HeadError::SectionTooLarge));
     assert_eq!(parse("GET / HTTP/1.1⏎A:⏎B:⏎C:⏎⏎"), Err(HeadError::TooManyFields));
     assert_eq!(parse("GET / HTTP/1.1⏎A: 34567890123"), Err(HeadError::SectionTooLarge));
+    let in_bytes = |text: &str| {
+        let buf = wire(text);
+        let mut parser = RequestParser::new();
+        let mut each = (0..=buf.len()).map(|len| parser.parse(&buf[..len], &limits));
+        each.find(|got| *got != Ok(false))
+    };
+    assert_eq!(in_bytes("GET / HTTP/1.1⏎A: b⏎C: d⏎⏎"), Some(Ok(true)));
+    let large = "GET / HTTP/1.1⏎A: b⏎C: de⏎⏎";
+    assert_eq!(in_bytes(large), Some(Err(HeadError::SectionTooLarge)));
+    let mut parser = RequestParser::new();
+    let buf = wire(large);
+    assert_eq!(parser.parse(&buf[..buf.len() - 3], &limits), Ok(false));
+    assert_eq!(parser.parse(&buf, &limits), Err(HeadError::SectionTooLarge));
     assert_eq!(HeadError::LineTooLong.status(), 414);
     assert_eq!(HeadError::TooManyFields.status(), 431);
 }
