@@ -55,17 +55,14 @@ pub(crate) fn glob(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
         None => (base.to_owned(), pattern),
     };
     let wild = |text: &str| text.contains(['*', '?']);
-    if wild(&folder.to_string_lossy()) && wild(pattern.rsplit_once('/').map_or("", |(f, _)| f)) {
+    if pattern.rsplit_once('/').is_some_and(|(folder, _)| wild(folder)) {
         return Err("`*` and `?` may stand in the file name only".to_owned());
     }
     if !wild(name) {
         return Ok(vec![folder.join(name)]);
     }
-    let entries = match fs::read_dir(if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder.as_path()
-    }) {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder.as_path() };
+    let entries = match fs::read_dir(here) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(format!("{}: {}", folder.display(), reason(&error))),

@@ -167,7 +167,7 @@ pub(crate) fn expand(
         match env(name).filter(|value| !value.is_empty()).or(fallback.map(str::to_owned)) {
             Some(value) => out.push_str(&value),
             None => wrong.push((
-                format!("the environment variable {name} is not set"),
+                format!("the environment variable {name} is not set, or empty"),
                 format!("set it, or write ${{{name}:-default}}"),
             )),
         }
