@@ -1,7 +1,7 @@
 //! Rows 7 to 12, 22, 23, 25 to 27: what a request head may say.
 
 use super::rig::{Rig, X, by_request};
-use crate::support::client::Cut;
+use crate::support::client::{Cut, End};
 use crate::support::wait::SOON;
 
 const CHUNKED: &str = "Transfer-Encoding: chunked";
@@ -32,7 +32,7 @@ fn row_07_http_1_0_and_bodies() {
             |(reply, end), taken, what| {
                 // Without a length there is no body, and nothing may follow on this connection.
                 assert_eq!(reply.status, 200, "{what}: {reply:?}");
-                assert_eq!(end, crate::support::client::End::Closed(Vec::new()), "{what}");
+                assert_eq!(end, End::Closed(Vec::new()), "{what}");
                 let [request] = &taken.requests[..] else { panic!("I1: {what}: {taken:?}") };
                 assert!(request.body.is_empty(), "I1: {what}: {request:?}");
                 assert!(taken.partial.is_empty(), "I1: {what}: {taken:?}");
@@ -380,4 +380,51 @@ fn row_27_one_authority() {
         rig.upstream.take().requests.is_empty(),
         "the default pool got a request for b.example"
     );
+}
+
+/// What the parsing table says beside the numbered rows; counted as row 0.
+#[test]
+fn row_00_methods_versions_and_ends() {
+    let mut rig = Rig::new(0);
+    rig.passes("GET /a HTTP/1.2\r\nHost: a\r\n\r\n", |request, what| {
+        assert_eq!(request.version, "HTTP/1.1", "{what}: Weir speaks for itself");
+    });
+    for method in ["BREW", "DELETE", "GET", "PATCH"] {
+        let bytes = format!("{method} /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+        rig.passes(bytes, |request, what| {
+            assert_eq!((request.method.as_str(), request.text()), (method, "hi".into()), "{what}");
+        });
+    }
+    let old = "GET /a HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n";
+    rig.passes(old, |request, what| assert!(!request.has("upgrade"), "{what}: {request:?}"));
+    let trace = "TRACE /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    rig.each(
+        trace,
+        |client, what| client.reply_within("GET", SOON).unwrap_or_else(|e| panic!("{what}: {e}")),
+        |reply, taken, what| {
+            assert_eq!(reply.status, 405, "{what}");
+            assert!(taken.requests.is_empty(), "{what}: {taken:?}");
+        },
+    );
+    // A TLS greeting on a plain port, and a client that ends within a head: no reply, no trace.
+    let greeting = b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03";
+    let half = b"GET /a HTTP/1.1\r\nHost: a\r\nX: y";
+    for (bytes, finish) in [(&greeting[..], false), (&half[..], true)] {
+        for cut in Cut::all(bytes.len()) {
+            let what = super::rig::show(bytes, cut);
+            let mut client = rig.weir.client();
+            client.send_cut(bytes, cut);
+            if finish {
+                client.finish();
+            }
+            match client.end(SOON) {
+                End::Closed(rest) | End::Reset(rest) => assert_eq!(rest, b"", "{what}"),
+                End::Open(_) => panic!("{what}: left open"),
+            }
+            let taken = rig.taken(&what);
+            assert!(taken.requests.is_empty() && taken.partial.is_empty(), "{what}: {taken:?}");
+            rig.count();
+        }
+    }
+    rig.finish();
 }
