@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what each exit code means.
 
-use crate::{commands, server, top};
+use crate::{commands, demo, server, top};
 use clap::{Parser, Subcommand};
 use core_model::ListenAddress;
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ pub struct Cli {
 /// What weir is asked to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Start three origins and a Weir before them, send requests, and show what happens.
+    Demo(demo::Options),
     /// Serve what FILE says until TERM (drain), INT (quick) or a fault.
     Run {
         /// The configuration.
@@ -90,6 +92,7 @@ impl Command {
     /// Whatever kept it from its work, for people.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Demo(options) => demo::run(&options),
             Self::Run { file } => server::run_file(&file),
             Self::Check { file, json } => commands::check(&file, json),
             Self::PrintDefaults => commands::print_defaults(),
