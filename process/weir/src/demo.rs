@@ -123,8 +123,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     drop(origins);
     drop(folder);
     let (requests, failed) = tally.totals();
-    say(&format!("{requests} requests, {failed} failed"));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REFUSED) })
+    let (line, code) = summary(requests, failed);
+    say(&line);
+    Ok(ExitCode::from(code))
+}
+
+/// The last line and the exit code.
+fn summary(requests: u64, failed: u64) -> (String, u8) {
+    let code = if failed == 0 { 0 } else { EXIT_REFUSED };
+    (format!("{requests} requests, {failed} failed"), code)
 }
 
 /// The addresses, when nobody has them: told before anything starts.
@@ -200,6 +207,13 @@ fn announce(options: &Options, at: Addresses) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_failed_request_fails_the_demo() {
+        assert_eq!(summary(0, 0), ("0 requests, 0 failed".to_owned(), 0));
+        assert_eq!(summary(4000, 0), ("4000 requests, 0 failed".to_owned(), 0));
+        assert_eq!(summary(4000, 1), ("4000 requests, 1 failed".to_owned(), 1));
+    }
 
     #[test]
     fn times_have_a_unit() {

@@ -1,13 +1,14 @@
 //! `weir demo`: no request is lost while origins die, taken ports are told before anything starts,
 //! and both signals end it with a summary.
 
-use crate::support::client::get;
+use crate::support::client::{Client, get};
 use crate::support::files::free_port;
-use crate::support::process::{Guard, command};
+use crate::support::process::{Guard, command, run};
 use crate::support::wait::{self, SOON};
 use rustix::process::Signal;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 
 const FLAGS: [&str; 3] = ["--http", "--https", "--admin"];
 
@@ -74,9 +75,12 @@ fn without_load_the_only_requests_are_yours() {
             assert_eq!(reply.status, 200, "{target}");
             assert!(reply.text().ends_with(&asked), "{target}: {}", reply.text());
         }
-        demo.says(&https.to_string());
-        let page = get(admin, "/").expect("the page is served");
-        assert!(page.text().contains("<html"), "{}", page.text());
+        let over_tls = run(Command::new("curl").args(["-sSk", &format!("https://{https}/tls")]));
+        assert!(over_tls.1.ends_with("You asked: GET /tls\n"), "{over_tls:?}");
+        let mut client = Client::connect(admin);
+        client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it takes requests");
+        let page = client.reply("GET");
+        assert!(page.status == 200 && page.text().contains("<html"), "{}", page.text());
         let key = key_file(&demo.guard.stdout.text());
         assert!(key.exists(), "{} is not there", key.display());
         demo.guard.signal(signal);
