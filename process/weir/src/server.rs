@@ -346,6 +346,10 @@ impl Control {
         config.runtime.user.clone_from(&old.config.runtime.user);
         config.runtime.group.clone_from(&old.config.runtime.group);
         config.admin = old.config.admin.clone();
+        for listener in &mut config.listeners {
+            let same = old.config.listeners.iter().find(|l| l.address == listener.address);
+            listener.backlog = same.map_or(listener.backlog, |old| old.backlog);
+        }
         let snapshot = old.successor(config);
         // New origins are looked up and probed before requests can go to them.
         self.resolver.apply(&snapshot.config);

@@ -4,8 +4,8 @@ use crate::net::ListenAddress;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// `[runtime]`: threads, user and the end of the process. Changed by a restart only,
-/// except `drain_timeout`.
+/// `[runtime]`: threads, user, DNS and the end of the process. `workers`, `user` and `group` are
+/// changed by a restart only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Runtime {
     /// Worker threads, 1..=256; one per usable core by default.

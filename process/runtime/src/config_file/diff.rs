@@ -6,15 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Fields that a running process cannot change.
-const NEEDS_RESTART: [(&str, &str); 7] = [
-    ("runtime", "workers"),
-    ("runtime", "user"),
-    ("runtime", "group"),
-    ("runtime", "dns_min_ttl"),
-    ("runtime", "dns_max_ttl"),
-    ("runtime", "dns_servers"),
-    ("admin", "address"),
-];
+const NEEDS_RESTART: [(&str, &str); 4] =
+    [("runtime", "workers"), ("runtime", "user"), ("runtime", "group"), ("admin", "address")];
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +111,11 @@ fn changed(old: &Object, new: &Object) -> Option<Change> {
         side.get(path).cloned().unwrap_or_else(|| "none".to_owned())
     };
     let line = |path: &&str| format!("{path}: {} -> {}", show(&before, path), show(&after, path));
-    let restart = |path: &&str| NEEDS_RESTART.contains(&(new.name.as_str(), *path));
+    // The queue is made with the sockets, which a listener keeps with its address.
+    let keeps_sockets = new.name.starts_with("listener ") && !paths.contains(&"address");
+    let restart = |path: &&str| {
+        NEEDS_RESTART.contains(&(new.name.as_str(), *path)) || (keeps_sockets && *path == "backlog")
+    };
     Some(Change {
         kind: ChangeKind::Changed,
         object: new.name.clone(),

@@ -7,6 +7,9 @@ use super::{
 use core_model::defaults::{self, reasons};
 use std::time::Duration;
 
+const BACKLOG: &str =
+    "Length of the accept queue. Where the address stays, it changes by a restart only.";
+
 static PROTOCOLS: Kind = Kind::Choice { values: &["http/1.1"], later: &["h2", "h3", "h2c"] };
 
 /// `[[listener]]`.
@@ -21,12 +24,12 @@ pub(crate) static LISTENER: Section = Section {
             "Protocols offered, in order of preference.",
         )
         .default(Default::Words(&["http/1.1"]), "what this version speaks"),
-        key("backlog", count(1, 1 << 20, "connections"), "Length of the accept queue.")
+        key("backlog", count(1, 1 << 20, "connections"), BACKLOG)
             .default(Default::Int(defaults::BACKLOG as u64), reasons::BACKLOG),
         key(
             "trusted_proxies",
             NET_LIST,
-            "Proxies whose X-Forwarded-For, Forwarded and CF-Connecting-IP are believed.",
+            "Proxies whose X-Forwarded-For, or else Forwarded, tells who the client is.",
         )
         .default(Default::Empty, "empty: none; a client can write anything in these fields")
         .example("[\"10.0.0.0/8\"]"),

@@ -5,7 +5,7 @@ use core_model::defaults::{self, reasons};
 
 /// `[runtime]`.
 pub(crate) static RUNTIME: Section = Section {
-    doc: "Threads, user and the end of the process. Only drain_timeout changes by a reload.",
+    doc: "Threads, user, DNS and the end of the process. Workers, user and group need a restart.",
     keys: &[
         key("workers", count(1, 256, "threads"), "Worker threads.")
             .absent("one for each usable core")

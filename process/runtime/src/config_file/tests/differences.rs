@@ -48,6 +48,14 @@ fn a_restart_is_told() {
     check("[runtime]\nworkers = 1", "[runtime]\nworkers = 2", &[expect]);
     let drain = |time: &str| format!("[runtime]\nworkers = 1\ndrain_timeout = \"{time}\"");
     check(&drain("1s"), &drain("2s"), &["~ runtime\n    drain_timeout: 1s -> 2s"]);
+    let dns = "[runtime]\nworkers = 1\ndns_max_ttl = \"2m\"";
+    check(dns, &dns.replace("2m", "3m"), &["~ runtime\n    dns_max_ttl: 2m -> 3m"]);
+    let listener = |lines: &str| format!("[[listener]]\nname = \"l\"\n{lines}\n");
+    let old = listener("address = \"127.0.0.1:2\"\nbacklog = 1");
+    let expect = "~ listener l (needs a restart)\n    backlog: 1 -> 2";
+    check(&old, &listener("address = \"127.0.0.1:2\"\nbacklog = 2"), &[expect]);
+    let expect = "~ listener l\n    address: 127.0.0.1:2 -> 127.0.0.1:3\n    backlog: 1 -> 2";
+    check(&old, &listener("address = \"127.0.0.1:3\"\nbacklog = 2"), &[expect]);
     let expect = "~ admin (needs a restart)\n    address: 127.0.0.1:9900 -> none";
     check("", "[admin]\naddress = \"none\"", &[expect]);
     check("", "[logging]\nlevel = \"debug\"", &["~ logging\n    level: Info -> Debug"]);
