@@ -3,11 +3,17 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use socket2::{Domain, SockAddr, Socket, Type};
+
 /// Who may connect, unless told otherwise: the service user and its group.
 pub const MODE_DEFAULT: u32 = 0o660;
+
+/// Connections that may wait for the admin server, which answers a handful at a time.
+const BACKLOG: i32 = 128;
 
 /// Why a path cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +59,13 @@ pub fn bind(path: &Path, mode: u32) -> Result<UnixListener, BindPathError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(refused("looking at it")(e)),
     }
-    let listener = UnixListener::bind(path).map_err(refused("bind"))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(refused("socket"))?;
+    SockAddr::unix(path).and_then(|at| socket.bind(&at)).map_err(refused("bind"))?;
+    // Before it listens: until then nobody can connect, whatever the umask made of the mode.
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(refused("chmod"))?;
-    listener.set_nonblocking(true).map_err(refused("O_NONBLOCK"))?;
-    Ok(listener)
+    socket.set_nonblocking(true).map_err(refused("O_NONBLOCK"))?;
+    socket.listen(BACKLOG).map_err(refused("listen"))?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 #[cfg(test)]
