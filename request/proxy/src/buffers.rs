@@ -9,7 +9,21 @@ pub(crate) const BUFFER_BYTES: usize = 17 * 1024;
 /// Free buffers kept per worker (about 8 MiB); a crowd's further ones go back to the allocator.
 const FREE_MAX: usize = 512;
 
+/// Size of the buffers for bodies that are known to be long: few system calls, still in the
+/// second-level cache.
+const LARGE_BYTES: usize = 64 * 1024;
+/// Free large buffers kept per worker (4 MiB).
+const LARGE_FREE_MAX: usize = 64;
+/// First capacity of an output buffer: a head and a small body.
+const OUT_BYTES: usize = 4 * 1024;
+/// An output buffer that has grown past this goes back to the allocator.
+const OUT_KEPT_BYTES: usize = 32 * 1024;
+/// Free output buffers kept per worker (about 1 MiB).
+const OUT_FREE_MAX: usize = 256;
+
 thread_local! {
+    static LARGE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
     static LENT: Cell<u64> = const { Cell::new(0) };
 }
@@ -29,6 +43,15 @@ impl Lent {
         let data = FREE
             .with_borrow_mut(Vec::pop)
             .unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
+        Self { data, start: 0, end: 0 }
+    }
+
+    /// Lends a buffer of [`LARGE_BYTES`].
+    pub(crate) fn take_large() -> Self {
+        LENT.set(LENT.get() + 1);
+        let data = LARGE
+            .with_borrow_mut(Vec::pop)
+            .unwrap_or_else(|| vec![0; LARGE_BYTES].into_boxed_slice());
         Self { data, start: 0, end: 0 }
     }
 
@@ -111,18 +134,66 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        // A thread that ends has no free list left to give to.
         let _ = LENT.try_with(|lent| lent.set(lent.get().saturating_sub(1)));
-        if self.data.len() == BUFFER_BYTES {
-            let data = std::mem::take(&mut self.data);
-            // A thread that ends has no free list left to give to.
-            let _ = FREE.try_with(|free| {
-                if let Ok(mut free) = free.try_borrow_mut()
-                    && free.len() < FREE_MAX
-                {
-                    free.push(data);
-                }
-            });
+        let (list, most) = match self.data.len() {
+            BUFFER_BYTES => (&FREE, FREE_MAX),
+            LARGE_BYTES => (&LARGE, LARGE_FREE_MAX),
+            _ => return,
+        };
+        let data = std::mem::take(&mut self.data);
+        let _ = list.try_with(|free| {
+            if let Ok(mut free) = free.try_borrow_mut()
+                && free.len() < most
+            {
+                free.push(data);
+            }
+        });
+    }
+}
+
+/// An output buffer, lent while anything waits in it.
+#[derive(Debug, Default)]
+pub(crate) struct Out(Vec<u8>);
+
+impl Out {
+    /// The buffer, lent where there is none.
+    #[inline]
+    pub(crate) fn get(&mut self) -> &mut Vec<u8> {
+        if self.0.capacity() == 0 {
+            self.0 = OUT
+                .with_borrow_mut(Vec::pop)
+                .unwrap_or_else(|| Vec::with_capacity(OUT_BYTES));
         }
+        &mut self.0
+    }
+
+    /// What is in it.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Empties it and gives it back.
+    pub(crate) fn release(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        if buffer.capacity() == 0 || buffer.capacity() > OUT_KEPT_BYTES {
+            return;
+        }
+        buffer.clear();
+        let _ = OUT.try_with(|free| {
+            if let Ok(mut free) = free.try_borrow_mut()
+                && free.len() < OUT_FREE_MAX
+            {
+                free.push(buffer);
+            }
+        });
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -140,6 +211,8 @@ pub(crate) fn trim(keep: usize) {
             free.truncate(half);
         }
     });
+    LARGE.with_borrow_mut(|free| free.truncate(free.len() / 2));
+    OUT.with_borrow_mut(|free| free.truncate(keep.max(free.len() / 2)));
 }
 
 #[cfg(test)]

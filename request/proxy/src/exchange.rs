@@ -42,9 +42,7 @@ impl Stage<'_> {
 /// Who is at the other end of a client connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// The other end of the TCP connection.
-    pub(crate) socket: SocketAddr,
-    /// Who connected: from the PROXY header, else `socket`.
+    /// Who connected: from the PROXY header, else the other end of the TCP connection.
     pub(crate) address: SocketAddr,
     /// Where it connected to.
     pub(crate) local: SocketAddr,

@@ -15,6 +15,7 @@ mod reason;
 mod relay;
 mod sniff;
 mod sources;
+mod splice;
 mod stage;
 mod stream;
 mod timer;

@@ -83,32 +83,41 @@ fn arrive(worker: &Rc<Worker>, name: &Name, tcp: TcpStream, socket: SocketAddr) 
         }
     };
     worker.open.set(worker.open.get() + 1);
-    tokio::task::spawn_local(connection(worker.clone(), local, tcp, socket, place));
+    let worker = worker.clone();
+    if local.plan.tls.is_none() && local.plan.config.proxy_protocol.is_none() {
+        let peer = peer(&local, socket, None, own(&local, &tcp), false);
+        let client = client(Stream::Plain(tcp));
+        let connection = Connection::new(worker, local, client, peer, Timer::new(), place);
+        tokio::task::spawn_local(Box::new(connection).serve());
+    } else {
+        tokio::task::spawn_local(begin(worker, local, tcp, socket, place));
+    }
 }
 
-/// The life of a connection. Its first part is boxed: an idle connection does not carry it.
-async fn connection(
+/// The beginning of a connection with a PROXY header or TLS. What follows is a task of its own, so
+/// that an idle connection does not carry what the beginning needed.
+async fn begin(
     worker: Rc<Worker>,
     local: Rc<Local>,
     tcp: TcpStream,
     socket: SocketAddr,
     place: Place,
 ) {
-    let plain = local.plan.tls.is_none() && local.plan.config.proxy_protocol.is_none();
-    let connection = if plain {
-        let peer = peer(&local, socket, None, tcp.local_addr().ok(), false);
-        let client = client(Stream::Plain(tcp));
-        Connection::new(worker, local, client, peer, Timer::new(), place)
-    } else {
-        let started = Box::pin(establish(&worker, &local, tcp, socket)).await;
-        let Some((client, peer, timer)) = started else {
+    match establish(&worker, &local, tcp, socket).await {
+        Some((client, peer, timer)) => {
+            let connection = Connection::new(worker, local, client, peer, timer, place);
+            tokio::task::spawn_local(Box::new(connection).serve());
+        }
+        None => {
             local.plan.stats.shard(worker.index).closed.inc();
             worker.open.set(worker.open.get().saturating_sub(1));
-            return;
-        };
-        Connection::new(worker, local, client, peer, timer, place)
-    };
-    connection.serve().await;
+        }
+    }
+}
+
+/// The address a client connected to, where somebody is to be told.
+fn own(local: &Local, tcp: &TcpStream) -> Option<SocketAddr> {
+    if local.plan.tells_local { tcp.local_addr().ok() } else { None }
 }
 
 fn client(stream: Stream) -> Client {
@@ -124,7 +133,7 @@ fn peer(
 ) -> Peer {
     let (address, to) = told.unwrap_or((socket, own.unwrap_or(local.plan.config.address)));
     let trusted = local.plan.config.trusted_proxies.iter().any(|n| n.contains(address.ip()));
-    Peer { socket, address, local: to, trusted, https }
+    Peer { address, local: to, trusted, https }
 }
 
 /// PROXY header and TLS; `None` where the connection ends here.
@@ -137,7 +146,7 @@ async fn establish(
     let timer = Timer::new();
     let config = &local.plan.config;
     let stats = local.plan.stats.shard(worker.index);
-    let own = tcp.local_addr().ok();
+    let own = own(local, &tcp);
     let mut told = None;
     let mut rest = None;
     if let Some(proxy) = &config.proxy_protocol {

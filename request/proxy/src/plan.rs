@@ -103,6 +103,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) stats: ListenerNumbers,
     pub(crate) sources: Arc<Sources>,
     pub(crate) hosts: Hosts,
+    /// Whether any origin is told the address that a client connected to.
+    pub(crate) tells_local: bool,
 }
 
 /// A whole snapshot.
@@ -245,6 +247,7 @@ impl Plan {
                 stats: live.listener(&listener.name),
                 sources: kept.sources(listener),
                 hosts: hosts(config, ListenerId(index), &pools),
+                tells_local: config.pools.iter().any(|pool| pool.proxy_protocol.is_some()),
                 config: listener.clone(),
             }));
         }

@@ -2,6 +2,7 @@
 //! all framings and tunnels.
 
 use crate::codec::h1_body::{BodyFault, Got, Receiver, SendFault, Sender};
+use crate::splice::{self, Spliced};
 use crate::stream::Stream;
 use crate::timer;
 use std::task::{Context, Poll, ready};
@@ -31,6 +32,8 @@ pub(crate) struct Meter {
     began: u32,
     last: u32,
     replay: Option<Vec<u8>>,
+    /// Bytes were taken that nothing here saw.
+    unseen: bool,
 }
 
 /// What a meter says of a direction that waits.
@@ -48,7 +51,7 @@ impl Meter {
     /// A meter that starts now; `replay` keeps the first bytes for a second try.
     pub(crate) fn new(replay: bool) -> Self {
         let now = timer::now();
-        Self { bytes: 0, began: now, last: now, replay: replay.then(Vec::new) }
+        Self { bytes: 0, began: now, last: now, replay: replay.then(Vec::new), unseen: false }
     }
 
     fn moved(&mut self, data: &[u8]) {
@@ -68,6 +71,23 @@ impl Meter {
         self.moved(data);
     }
 
+    /// Counts `n` bytes moved without being seen.
+    pub(crate) fn passed(&mut self, n: usize) {
+        self.bytes += n as u64;
+        self.last = timer::now();
+    }
+
+    /// Whether what comes is kept for a second try.
+    pub(crate) fn keeps_replay(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// Notes that bytes were taken which nothing here saw: there is no second try.
+    pub(crate) fn lose_replay(&mut self) {
+        self.replay = None;
+        self.unseen = true;
+    }
+
     /// Tick of the last movement.
     pub(crate) fn last(&self) -> u32 {
         self.last
@@ -77,7 +97,7 @@ impl Meter {
     pub(crate) fn replay(&self) -> Option<&[u8]> {
         match &self.replay {
             Some(kept) => Some(kept),
-            None if self.bytes == 0 => Some(&[]),
+            None if self.bytes == 0 && !self.unseen => Some(&[]),
             None => None,
         }
     }
@@ -119,6 +139,10 @@ pub(crate) fn poll_move(
     let (source, body) = from;
     let (sink, message) = to;
     loop {
+        if body.data().is_empty() {
+            let spliced = splice::poll(cx, (source, body), (sink, message), meter);
+            if ready!(spliced)? == Spliced::Copy { /* The next bytes are copied below. */ }
+        }
         match body.poll(source, cx) {
             Poll::Pending => {
                 if let Poll::Ready(Err(error)) = message.poll_flush(sink, cx) {

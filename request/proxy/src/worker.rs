@@ -221,6 +221,7 @@ impl Worker {
     /// What is done ten times a second.
     fn tick(&self) {
         self.stats().beats.inc();
+        self.stats().spliced_bytes.add(splice::take_moved());
         self.stats().buffers_lent.store(buffers::lent(), Ordering::Relaxed);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         if self.date.get().0 != unix {

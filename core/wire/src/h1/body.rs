@@ -97,7 +97,8 @@ pub struct BodyDecoder {
 enum State {
     Exact(u64),
     Eof,
-    Chunked(ChunkedDecoder),
+    /// Boxed, as it is several times as large as the others and an idle connection holds a state.
+    Chunked(Box<ChunkedDecoder>),
     Done,
 }
 
@@ -108,7 +109,7 @@ impl BodyDecoder {
         let state = match framing {
             Framing::None | Framing::Exact(0) => State::Done,
             Framing::Exact(length) => State::Exact(length),
-            Framing::Chunked => State::Chunked(ChunkedDecoder::new(limits)),
+            Framing::Chunked => State::Chunked(Box::new(ChunkedDecoder::new(limits))),
             Framing::Eof => State::Eof,
         };
         Self { state, seen: 0, most: limits.body_bytes }
@@ -137,6 +138,19 @@ impl BodyDecoder {
             self.state = State::Done;
         }
         Ok(decoded)
+    }
+
+    /// Counts `len` bytes of content that went over without being seen here; possible only where
+    /// [`left`](Self::left) tells how much is to come.
+    ///
+    /// # Errors
+    /// [`BodyError::Overrun`] where less was to come, [`BodyError::TooLarge`] beyond the limit.
+    pub fn pass(&mut self, len: usize) -> Result<(), BodyError> {
+        let left = self.left().and_then(|left| left.checked_sub(len as u64));
+        let left = left.ok_or(BodyError::Overrun)?;
+        self.state = if left == 0 { State::Done } else { State::Exact(left) };
+        self.seen = self.seen.saturating_add(len as u64);
+        if self.seen > self.most { Err(BodyError::TooLarge) } else { Ok(()) }
     }
 
     /// The one question asked at every end of a message (EOF, FIN, END_STREAM): may it end here?

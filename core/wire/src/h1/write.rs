@@ -60,6 +60,10 @@ impl<'a> HeadWriter<'a> {
         if !(100..=999).contains(&status) {
             return Err(WriteError::Status);
         }
+        if status == 200 {
+            self.out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+            return Ok(());
+        }
         self.out.extend_from_slice(b"HTTP/1.1 ");
         self.decimal(u64::from(status));
         self.put(&[b" ", reason(status).as_bytes(), b"\r\n"]);
@@ -82,8 +86,37 @@ impl<'a> HeadWriter<'a> {
         if !bytes::is_value_text(value) {
             return Err(WriteError::Value);
         }
-        self.put(&[name, b": ", value, b"\r\n"]);
+        self.out.reserve(name.len() + value.len() + 4);
+        self.out.extend_from_slice(name);
+        self.out.extend_from_slice(b": ");
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    /// As [`HeadWriter::field`], for a name that stands in the caller's source, given with its
+    /// colon and space: `b"Host: "`. Only the value is checked.
+    ///
+    /// # Errors
+    /// Where the value has a control character; nothing is written then.
+    #[inline]
+    pub fn own(&mut self, name: &'static [u8], value: &[u8]) -> Result<(), WriteError> {
+        debug_assert!(name.ends_with(b": "), "a name with its colon and space");
+        if !bytes::is_value_text(value) {
+            return Err(WriteError::Value);
+        }
+        self.out.reserve(name.len() + value.len() + 2);
+        self.out.extend_from_slice(name);
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// A whole line that stands in the caller's source, with its CRLF.
+    #[inline]
+    pub fn line(&mut self, line: &'static [u8]) {
+        debug_assert!(line.ends_with(b"\r\n"), "a line with its end");
+        self.out.extend_from_slice(line);
     }
 
     /// As [`HeadWriter::field`], for a decimal number.

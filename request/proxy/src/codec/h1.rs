@@ -33,7 +33,7 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) peer: Peer,
     pub(crate) timer: Timer,
-    pub(crate) place: Place,
+    _place: Place,
     generation: u64,
     served: u64,
     /// Tick at which an idle connection closes: keep-alive, or the last call.
@@ -70,7 +70,7 @@ impl Connection {
             client,
             peer,
             timer,
-            place,
+            _place: place,
             generation,
             served: 0,
             until,
@@ -80,7 +80,7 @@ impl Connection {
     }
 
     /// Serves the connection to its end.
-    pub(crate) async fn serve(mut self) {
+    pub(crate) async fn serve(mut self: Box<Self>) {
         let next = loop {
             match self.wait().await {
                 Next::Idle => {}
@@ -348,7 +348,7 @@ impl Connection {
     }
 
     /// Ends the connection.
-    async fn close(mut self, next: Next) {
+    async fn close(&mut self, next: Next) {
         let deadline = timer::tick_after(LINGER);
         let mut left = LINGER_BYTES_MAX;
         let client = &mut self.client;
@@ -430,5 +430,22 @@ fn client_address(local: &Local, peer: &Peer, parser: &RequestParser, head: &Len
         by(Known::XForwardedFor, Kind::XForwardedFor)
     } else {
         by(Known::Forwarded, Kind::Forwarded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // With the reactor's part, the task and the allocator's rounding it stays below a KiB.
+        assert!(size_of::<Connection>() <= 400, "{} bytes", size_of::<Connection>());
+        let serve: fn(Box<Connection>) -> _ = Connection::serve;
+        assert!(future_size(serve) <= 128, "{} bytes", future_size(serve));
+    }
+
+    fn future_size<F: Future>(_: fn(Box<Connection>) -> F) -> usize {
+        size_of::<F>()
     }
 }

@@ -1,7 +1,8 @@
 //! The two halves of an HTTP/1 connection, the same for both sides of the proxy: a receiver that
 //! takes body bytes out of a stream by their framing, and a sender that frames and writes them.
 
-use crate::buffers::Lent;
+use crate::buffers::{BUFFER_BYTES, Lent, Out};
+use crate::splice::Pipe;
 use crate::stream::Stream;
 use core_wire::h1::Framing;
 use core_wire::h1::body::{BodyDecoder, BodyEncoder, BodyError, BodyLimits};
@@ -13,8 +14,6 @@ use std::task::{Context, Poll, ready};
 const COPY_MAX: usize = 4 * 1024;
 /// Copied bytes that wait at most before they are written.
 const WAITING_MAX: usize = 16 * 1024;
-/// Capacity above which an output buffer is given back after use.
-const OUT_KEPT: usize = 32 * 1024;
 
 /// What is wrong with a body that is being received.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +70,22 @@ impl Receiver {
     /// Bytes of the body so far.
     pub(crate) fn seen(&self) -> u64 {
         self.decoder.seen()
+    }
+
+    /// Bytes of the body that are still to come, those that wait included, where its framing
+    /// tells.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.decoder.left()
+    }
+
+    /// Counts `n` bytes of the body that were taken from the stream elsewhere.
+    pub(crate) fn pass(&mut self, n: usize) -> Result<(), BodyFault> {
+        self.decoder.pass(n).map_err(BodyFault::Broken)
+    }
+
+    /// Notes the end of the stream.
+    pub(crate) fn end(&mut self) -> Result<(), BodyFault> {
+        self.decoder.end().map_err(BodyFault::Broken)
     }
 
     /// Whether bytes wait behind the message.
@@ -140,7 +155,9 @@ impl Receiver {
                 self.buffer = None;
                 ready!(stream.poll_readable(cx)).map_err(BodyFault::Io)?;
             }
-            let buffer = self.buffer.get_or_insert_with(Lent::take);
+            let long = self.decoder.left().is_none_or(|left| left > BUFFER_BYTES as u64);
+            let lend = if long && self.seen() > 0 { Lent::take_large } else { Lent::take };
+            let buffer = self.buffer.get_or_insert_with(lend);
             match stream.poll_read(cx, buffer) {
                 Poll::Pending => {
                     if buffer.is_empty() {
@@ -158,7 +175,7 @@ impl Receiver {
 
 /// Frames and writes one message after the other.
 pub(crate) struct Sender {
-    out: Vec<u8>,
+    out: Out,
     sent: usize,
     framing: Framing,
     encoder: BodyEncoder,
@@ -167,18 +184,21 @@ pub(crate) struct Sender {
     /// The last chunk wants its CRLF.
     chunk_ends: bool,
     finished: bool,
+    /// Bytes of the body that are on their way through the kernel.
+    pub(crate) pipe: Option<Box<Pipe>>,
 }
 
 impl Sender {
     pub(crate) fn new() -> Self {
         Self {
-            out: Vec::new(),
+            out: Out::default(),
             sent: 0,
             framing: Framing::None,
             encoder: BodyEncoder::new(Framing::None),
             chunk_left: 0,
             chunk_ends: false,
             finished: true,
+            pipe: None,
         }
     }
 
@@ -189,7 +209,8 @@ impl Sender {
         self.chunk_left = 0;
         self.chunk_ends = false;
         self.finished = false;
-        &mut self.out
+        self.pipe = None;
+        self.out.get()
     }
 
     /// From here on bytes pass unframed until the connection ends; what waits is sent first.
@@ -199,12 +220,12 @@ impl Sender {
 
     /// Room for an interim reply in front of the message.
     pub(crate) fn interim(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        self.out.get()
     }
 
     /// Whether the message was finished and every byte of it written.
     pub(crate) fn is_done(&self) -> bool {
-        self.finished && self.out.is_empty()
+        self.finished && self.out.bytes().is_empty()
     }
 
     /// Whether the message was finished.
@@ -214,7 +235,18 @@ impl Sender {
 
     /// Bytes that wait to be written.
     pub(crate) fn waiting(&self) -> usize {
-        self.out.len() - self.sent
+        let piped = self.pipe.as_ref().map_or(0, |pipe| pipe.held());
+        self.out.bytes().len() - self.sent + piped
+    }
+
+    /// Whether content is written as it is, without a frame, and none is half written.
+    pub(crate) fn is_transparent(&self) -> bool {
+        matches!(self.framing, Framing::Exact(_) | Framing::Eof) && self.chunk_left == 0
+    }
+
+    /// Counts `n` bytes of content that are written elsewhere.
+    pub(crate) fn pass(&mut self, n: usize) -> Result<(), BodyError> {
+        self.encoder.account(n)
     }
 
     /// Whether a piece of `len` bytes may be copied behind what waits.
@@ -225,9 +257,9 @@ impl Sender {
     fn open_chunk(&mut self, len: usize) {
         if self.framing == Framing::Chunked {
             if self.chunk_ends {
-                self.out.extend_from_slice(b"\r\n");
+                self.out.get().extend_from_slice(b"\r\n");
             }
-            self.out.extend_from_slice(BodyEncoder::frame(len).as_slice());
+            self.out.get().extend_from_slice(BodyEncoder::frame(len).as_slice());
             self.chunk_ends = true;
         }
     }
@@ -236,7 +268,7 @@ impl Sender {
     pub(crate) fn copy(&mut self, data: &[u8]) -> Result<(), BodyError> {
         self.encoder.account(data.len())?;
         self.open_chunk(data.len());
-        self.out.extend_from_slice(data);
+        self.out.get().extend_from_slice(data);
         Ok(())
     }
 
@@ -254,7 +286,7 @@ impl Sender {
         }
         let data = data.get(..self.chunk_left.min(data.len())).unwrap_or_default();
         loop {
-            let waiting = self.out.get(self.sent..).unwrap_or_default();
+            let waiting = self.out.bytes().get(self.sent..).unwrap_or_default();
             let written = if waiting.is_empty() {
                 stream.poll_write(cx, &[IoSlice::new(data)])
             } else {
@@ -264,7 +296,7 @@ impl Sender {
             if written == 0 {
                 return Poll::Ready(Err(SendFault::Io(io::ErrorKind::WriteZero.into())));
             }
-            let head = written.min(self.out.len() - self.sent);
+            let head = written.min(self.out.bytes().len() - self.sent);
             self.advance(head);
             let taken = written - head;
             if taken > 0 {
@@ -276,13 +308,9 @@ impl Sender {
 
     fn advance(&mut self, n: usize) {
         self.sent += n;
-        if self.sent == self.out.len() {
+        if self.sent == self.out.bytes().len() {
             self.sent = 0;
-            if self.out.capacity() > OUT_KEPT {
-                self.out = Vec::new();
-            } else {
-                self.out.clear();
-            }
+            self.out.get().clear();
         }
     }
 
@@ -291,11 +319,11 @@ impl Sender {
         self.encoder.end()?;
         if self.framing == Framing::Chunked && !self.finished {
             if self.chunk_ends {
-                self.out.extend_from_slice(b"\r\n");
+                self.out.get().extend_from_slice(b"\r\n");
             }
-            self.out.extend_from_slice(b"0\r\n");
-            self.out.extend_from_slice(trailers);
-            self.out.extend_from_slice(b"\r\n");
+            self.out.get().extend_from_slice(b"0\r\n");
+            self.out.get().extend_from_slice(trailers);
+            self.out.get().extend_from_slice(b"\r\n");
         }
         self.finished = true;
         Ok(())
@@ -307,8 +335,8 @@ impl Sender {
         stream: &mut Stream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.sent < self.out.len() {
-            let waiting = self.out.get(self.sent..).unwrap_or_default();
+        while self.sent < self.out.bytes().len() {
+            let waiting = self.out.bytes().get(self.sent..).unwrap_or_default();
             let n = ready!(stream.poll_write(cx, &[IoSlice::new(waiting)]))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -320,8 +348,8 @@ impl Sender {
 
     /// Gives the output buffer back; for connections that go idle.
     pub(crate) fn release(&mut self) {
-        if self.out.is_empty() {
-            self.out = Vec::new();
+        if self.out.bytes().is_empty() {
+            self.out.release();
         }
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod pool;
 pub(crate) mod request_head;
 pub(crate) mod resolve;
 
-pub(crate) use connect::{ConnectError, connect};
+pub(crate) use connect::connect;
 pub(crate) use pool::{IdlePool, Kept as KeptConnection, SharedPool};
 
 use crate::plan::Transport;
