@@ -38,6 +38,8 @@ pub(super) struct Reply {
     pub(super) status: u16,
     /// The field `X-Origin`: who made the reply.
     pub(super) origin: String,
+    /// The field `Proxy-Status` (RFC 9209): what Weir says went wrong.
+    pub(super) cause: String,
     pub(super) body: Vec<u8>,
     /// Whether the connection takes a further request.
     pub(super) kept: bool,
@@ -90,8 +92,8 @@ impl Connection {
                 let bodyless = ask.method == "HEAD" || matches!(head.status, 204 | 304);
                 let length = if bodyless { Some(0) } else { head.length };
                 let body = self.body(length.ok_or_else(|| wrong("no Content-Length"))?)?;
-                let Head { status, origin, kept, .. } = head;
-                return Ok(Reply { status, origin, body, kept: kept && !ask.close });
+                let Head { status, origin, cause, kept, .. } = head;
+                return Ok(Reply { status, origin, cause, body, kept: kept && !ask.close });
             }
         }
     }
@@ -139,6 +141,7 @@ struct Head {
     status: u16,
     length: Option<usize>,
     origin: String,
+    cause: String,
     kept: bool,
 }
 
@@ -149,13 +152,15 @@ impl Head {
         let start = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 "));
         let status = start.and_then(|rest| rest.get(..3)?.parse().ok());
         let status = status.ok_or_else(|| wrong("no status line"))?;
-        let mut head = Self { status, length: None, origin: String::new(), kept: true };
+        let (origin, cause) = (String::new(), String::new());
+        let mut head = Self { status, length: None, origin, cause, kept: true };
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => head.length = value.parse().ok(),
                 "connection" => head.kept &= !value.eq_ignore_ascii_case("close"),
                 "x-origin" => value.clone_into(&mut head.origin),
+                "proxy-status" => value.clone_into(&mut head.cause),
                 _ => {}
             }
         }
@@ -187,7 +192,8 @@ mod tests {
     #[test]
     fn a_reply_ends_where_its_head_says() {
         let good = |origin: &str, body: &str, kept| {
-            Ok(Reply { status: 200, origin: origin.into(), body: body.into(), kept })
+            let (origin, cause) = (origin.into(), String::new());
+            Ok(Reply { status: 200, origin, cause, body: body.into(), kept })
         };
         for (method, reply, expect) in [
             (

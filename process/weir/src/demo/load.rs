@@ -178,7 +178,7 @@ impl Client {
 fn judge(ask: Ask<'_>, reply: &Reply) -> Result<usize, String> {
     let text = String::from_utf8_lossy(&reply.body);
     if reply.status != 200 {
-        return Err(format!("status {}: {}", reply.status, text.trim()));
+        return Err(format!("status {}: {}", reply.status, reply.cause));
     }
     let Some(origin) = NAMES.iter().position(|name| *name == reply.origin) else {
         return Err(format!("X-Origin is {:?}", reply.origin));
@@ -201,6 +201,7 @@ mod tests {
         let right = |method: &str| Reply {
             status: 200,
             origin: "beta".into(),
+            cause: String::new(),
             body: origins::answer("beta", method, "/a?n=1", 0).into_bytes(),
             kept: true,
         };
