@@ -269,6 +269,9 @@ fn reloads_under_load_lose_nothing() {
             assert_eq!(socket.echo(&text), text, "a WebSocket that the change does not concern");
         }
         assert_eq!(load.failures(), Vec::<String>::new(), "round {n}");
+        if n % 100 == 0 {
+            println!("reload: {n} of {rounds}");
+        }
     }
     load.stop.store(true, Ordering::Release);
     let turns: Vec<usize> = threads.into_iter().map(|t| t.join().expect("it ends")).collect();
