@@ -172,6 +172,64 @@ fn body_min_rate() {
     counted(&weir, "body_min_rate");
 }
 
+/// An origin that greets, waits until it may, and does the rest.
+fn patient(
+    greeting: &'static str,
+    may: Arc<AtomicBool>,
+    rest: impl Fn(&mut Conn) + Send + Sync + 'static,
+) -> Upstream {
+    Upstream::start(move |conn: &mut Conn| {
+        if conn.head().is_some() {
+            conn.write(greeting);
+            wait::until("the origin may go on", SOON, || may.load(Ordering::Acquire));
+            rest(conn);
+        }
+    })
+}
+
+#[test]
+fn body_min_rate_of_a_body_that_nobody_asked_for() {
+    let may = Arc::new(AtomicBool::new(false));
+    let upstream = patient("", may.clone(), |conn| {
+        conn.write("HTTP/1.1 100 Continue\r\n\r\n");
+        conn.drain();
+    });
+    let weir = Weir::start(Edge::simple(upstream.port()));
+    let mut client = weir.client();
+    let head = "POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    client.send(head).expect("it is sent");
+    assert_eq!(client.end(Duration::from_millis(6500)), End::Open(Vec::new()), "it waits");
+    may.store(true, Ordering::Release);
+    assert_eq!(client.exact(25), b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+#[test]
+fn body_min_rate_of_a_reply() {
+    const BURST: usize = 16 << 20;
+    let may = Arc::new(AtomicBool::new(false));
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
+    let upstream = patient(head, may.clone(), |conn| {
+        conn.write(vec![b'z'; BURST]);
+        conn.drain();
+    });
+    let lines = "limits = { body_min_rate = 134217728 }";
+    let weir = Weir::start(Edge::simple(upstream.port()).listener("web", lines));
+    let request = "GET /a HTTP/1.0\r\nHost: a\r\n\r\n";
+    let mut reader = weir.client();
+    reader.send(request).expect("it is sent");
+    let mut idler = weir.client();
+    idler.send(request).expect("it is sent");
+    let End::Open(got) = reader.end(Duration::from_millis(6500)) else {
+        panic!("a quiet stream was cut");
+    };
+    assert!(got.ends_with(b"data: 1\n\n"), "{}", String::from_utf8_lossy(&got));
+    may.store(true, Ordering::Release);
+    assert_eq!(reader.exact(BURST).len(), BURST, "the time before does not count");
+    // The other one takes nothing.
+    counted(&weir, "body_min_rate");
+    assert!(!matches!(idler.end(SOON), End::Open(_)));
+}
+
 #[test]
 fn first_byte() {
     timed_out("first_byte", "timeouts = { first_byte = \"300ms\" }", "", None);

@@ -29,8 +29,11 @@ pub(crate) enum MoveFault {
 pub(crate) struct Meter {
     /// Bytes moved.
     pub(crate) bytes: u64,
-    began: u32,
     last: u32,
+    /// Since when only the client is waited for, and the bytes before that.
+    asked: Option<(u32, u64)>,
+    /// Bytes moved when somebody else was waited for last.
+    free: u64,
     replay: Option<Vec<u8>>,
     /// Bytes were taken that nothing here saw.
     unseen: bool,
@@ -47,11 +50,21 @@ pub(crate) enum Pace {
     Slow,
 }
 
+/// Who keeps a direction waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// The client alone, of whom so many bytes per second are asked; 0 for none.
+    Client(u64),
+    /// The origin, at its own pace.
+    Origin,
+}
+
 impl Meter {
     /// A meter that starts now; `replay` keeps the first bytes for a second try.
     pub(crate) fn new(replay: bool) -> Self {
         let now = timer::now();
-        Self { bytes: 0, began: now, last: now, replay: replay.then(Vec::new), unseen: false }
+        let replay = replay.then(Vec::new);
+        Self { bytes: 0, last: now, asked: None, free: 0, replay, unseen: false }
     }
 
     fn moved(&mut self, data: &[u8]) {
@@ -102,20 +115,35 @@ impl Meter {
         }
     }
 
-    /// Whether a direction that waits may go on waiting. `rate` is in bytes per second, 0 for none.
-    pub(crate) fn pace(&self, idle: Duration, rate: u64) -> Pace {
+    /// Starts the idle time anew: from here on bytes can be expected.
+    pub(crate) fn expect(&mut self) {
+        self.last = timer::now();
+    }
+
+    /// Whether a direction that waits may go on waiting. A rate is averaged over the time in which
+    /// the client, and nobody else, was waited for without a break, from its first byte on.
+    pub(crate) fn pace(&mut self, idle: Duration, waits: Waits) -> Pace {
         let now = timer::now();
         let end = self.last.saturating_add(ticks(idle));
         if now >= end {
             return Pace::Idle;
         }
-        let grace = self.began.saturating_add(ticks(RATE_GRACE));
-        if rate == 0 {
+        let rate = match waits {
+            Waits::Client(rate) => rate,
+            Waits::Origin => {
+                self.asked = None;
+                self.free = self.bytes;
+                return Pace::Until(end);
+            }
+        };
+        if rate == 0 || self.bytes == 0 {
             return Pace::Until(end);
         }
+        let (since, before) = *self.asked.get_or_insert((now, self.free));
+        let grace = since.saturating_add(ticks(RATE_GRACE));
         if now >= grace {
-            let seconds = u64::from(now - self.began) / u64::from(ticks(Duration::from_secs(1)));
-            if self.bytes < rate.saturating_mul(seconds) {
+            let seconds = u64::from(now - since) / u64::from(ticks(Duration::from_secs(1)));
+            if self.bytes - before < rate.saturating_mul(seconds) {
                 return Pace::Slow;
             }
         }

@@ -169,7 +169,8 @@ pub struct Limits {
     pub connections: u64,
     /// Open connections of one source address (IPv6: /64).
     pub connections_per_source: u64,
-    /// Least bytes per second of a body, averaged since its first byte after a grace of 5 s.
+    /// Least bytes per second at which a client sends a body, from its first byte on, or takes a
+    /// reply: averaged over the time in which only the client is waited for, after 5 s of it.
     pub body_min_rate: u64,
 }
 

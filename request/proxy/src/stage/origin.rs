@@ -5,7 +5,7 @@ use crate::exchange::{Client, Exchange, Stage, Target};
 use crate::lifecycle::Refusal;
 use crate::plan::{OriginPlan, PoolPlan};
 use crate::reason::Reason;
-use crate::relay::{Meter, MoveFault, Pace, poll_move};
+use crate::relay::{Meter, MoveFault, Pace, Waits, poll_move};
 use crate::stage::route;
 use crate::stream::Stream;
 use crate::timer;
@@ -56,6 +56,15 @@ pub(crate) enum Flow {
 pub(crate) struct Upload {
     pub(crate) meter: Meter,
     pub(crate) flow: Flow,
+    /// The client may wait for a `100 Continue` that it was not sent.
+    expects: bool,
+}
+
+impl Upload {
+    /// Whether nothing comes because the origin has not asked for it.
+    pub(crate) fn is_unasked(&self) -> bool {
+        self.expects && self.meter.bytes == 0
+    }
 }
 
 /// A connection with a request on it and, once fetched, the head of a reply in its buffer.
@@ -259,6 +268,7 @@ async fn attempt(
     upstream.upload.meter = Meter::new(
         exchange.request().method.is_idempotent() && pool.config.retries.attempts > 0,
     );
+    upstream.upload.expects = exchange.meaning.expect_continue;
     if let Some(body) = body.filter(|body| !body.is_empty())
         && let Err(error) = upstream.resend(&body)
     {
@@ -372,7 +382,7 @@ impl Upstream {
             request: Sender::new(),
             parser: stage.worker.reply_parser(),
             meaning: None,
-            upload: Upload { meter: Meter::new(false), flow: Flow::Active },
+            upload: Upload { meter: Meter::new(false), flow: Flow::Active, expects: false },
             key: kept.key,
             open: kept.open,
             served: kept.served + 1,
@@ -566,6 +576,10 @@ impl Wait<'_> {
             }
             out.finish();
         }
+        if head.status == 100 {
+            upstream.upload.expects = false;
+            upstream.upload.meter.expect();
+        }
         let len = head.len;
         if let Some(buffer) = &mut upstream.reply.buffer {
             buffer.consume(len);
@@ -580,7 +594,7 @@ impl Wait<'_> {
         &mut self,
         cx: &mut Context<'_>,
         client: &Client,
-        upstream: &Upstream,
+        upstream: &mut Upstream,
     ) -> Poll<Option<Failure>> {
         let stats = self.stage.listener.stats.shard(self.stage.worker.index);
         let deadline = if upstream.upload.flow == Flow::Active {
@@ -609,18 +623,22 @@ pub(crate) fn upload_pace(
     stage: Stage<'_>,
     pool: &PoolPlan,
     client: &Client,
-    upstream: &Upstream,
+    upstream: &mut Upstream,
 ) -> Result<u32, (Reason, Option<Limit>)> {
     let config = &stage.listener.config;
     let blocked = !client.body.data().is_empty() || upstream.request.waiting() > 0;
-    let meter = &upstream.upload.meter;
-    let pace = if blocked {
-        meter.pace(pool.config.timeouts.idle, 0)
+    let unasked = upstream.upload.is_unasked();
+    let meter = &mut upstream.upload.meter;
+    let pace = if unasked {
+        meter.pace(pool.config.timeouts.reply, Waits::Origin)
+    } else if blocked {
+        meter.pace(pool.config.timeouts.idle, Waits::Origin)
     } else {
-        meter.pace(config.timeouts.body_idle, config.limits.body_min_rate)
+        meter.pace(config.timeouts.body_idle, Waits::Client(config.limits.body_min_rate))
     };
     match pace {
         Pace::Until(tick) => Ok(tick),
+        Pace::Idle if unasked => Err((Reason::ReplyTimeout, None)),
         Pace::Idle if blocked => Err((Reason::UploadStalled, None)),
         Pace::Idle => Err((Reason::BodyTimeout, Some(Limit::BodyIdle))),
         Pace::Slow => Err((Reason::BodyTimeout, Some(Limit::BodyMinRate))),

@@ -3,7 +3,7 @@
 use crate::exchange::{Client, Exchange, Stage, Target};
 use crate::lifecycle::Refusal;
 use crate::reason::Reason;
-use crate::relay::{Meter, MoveFault, Pace, poll_move};
+use crate::relay::{Meter, MoveFault, Pace, Waits, poll_move};
 use crate::stage::origin::{Flow, Upstream, poll_upload, upload_pace};
 use crate::stage::route::{self, RedirectTo};
 use crate::timer;
@@ -219,13 +219,18 @@ impl Download<'_> {
         }
     }
 
-    fn pace(&self, client: &Client, upstream: &Upstream) -> Result<u32, (Reason, Option<Limit>)> {
+    fn pace(
+        &mut self,
+        client: &Client,
+        upstream: &mut Upstream,
+    ) -> Result<u32, (Reason, Option<Limit>)> {
         let config = &self.stage.listener.config;
         let blocked = !upstream.reply.data().is_empty() || client.reply.waiting() > 0;
         let pace = if blocked {
-            self.meter.pace(config.timeouts.body_idle, config.limits.body_min_rate)
+            let waits = Waits::Client(config.limits.body_min_rate);
+            self.meter.pace(config.timeouts.body_idle, waits)
         } else {
-            self.meter.pace(self.pool.config.timeouts.idle, 0)
+            self.meter.pace(self.pool.config.timeouts.idle, Waits::Origin)
         };
         let mut tick = match pace {
             Pace::Until(tick) => tick,
@@ -233,7 +238,8 @@ impl Download<'_> {
             Pace::Slow => return Err((Reason::ReplyNotTaken, Some(Limit::BodyMinRate))),
             Pace::Idle => return Err((Reason::ReplyStalled, None)),
         };
-        if upstream.upload.flow == Flow::Active {
+        // A client that was answered without a 100 need not send its body.
+        if upstream.upload.flow == Flow::Active && !upstream.upload.is_unasked() {
             tick = tick.min(upload_pace(self.stage, self.pool, client, upstream)?);
         }
         Ok(tick)

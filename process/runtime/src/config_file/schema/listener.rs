@@ -220,7 +220,8 @@ static LIMITS: Section = Section {
         key(
             "body_min_rate",
             count(0, 1 << 30, "bytes per second"),
-            "Least rate of a request body after its first 5 seconds; 0 switches the check off.",
+            "Least rate at which a client sends a request body or takes a reply, averaged over \
+             the time in which only the client is waited for, once that is 5 seconds; 0: none.",
         )
         .default(Default::Int(defaults::BODY_MIN_RATE), reasons::BODY_MIN_RATE),
     ],
