@@ -331,6 +331,59 @@ fn live_state_of_unchanged_objects_survives() {
 }
 
 #[test]
+fn drain_timeout_cuts_what_a_removed_listener_has_left() {
+    let upstream = Upstream::start(|conn: &mut Conn| match conn.head() {
+        Some(request) if ws::wanted(&request) => ws::serve(conn),
+        _ => conn.drain(),
+    });
+    let edge = Edge::simple(upstream.port()).drain("3s").listener("old", "");
+    let mut weir = Weir::start(edge.clone());
+    let old = weir.address("old");
+    let mut stays = WebSocket::open(weir.web(), "/ws");
+    let mut goes = WebSocket::open(old, "/ws");
+    let mut waits = Client::connect(old);
+    waits.send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is sent");
+    wait::until("it is in flight", SOON, || upstream.count() >= 3);
+    weir.reload(edge.without_listener("old"));
+    assert_eq!(goes.echo("time"), "time", "it has its time");
+    assert_eq!(waits.reply("GET").status, 503, "an answer that did not come in time");
+    assert!(!matches!(goes.0.end(SOON), End::Open(_)), "the tunnel is cut");
+    assert_eq!(stays.echo("other"), "other", "of a listener that stays");
+}
+
+#[test]
+fn sockets_and_connections_follow_the_address_of_a_listener() {
+    let upstream = Upstream::tagged();
+    let lines = |name: &str| format!("response_headers = {{ set = {{ X-By = \"{name}\" }} }}");
+    let edge = Edge::simple(upstream.port());
+    let (one, two) = (edge.addresses()[0], Edge::new().listener("x", "").addresses()[0]);
+    let named = |first: &str, second: &str| {
+        let edge = edge.clone().without_listener("web");
+        edge.listener_at(first, one, &lines(first)).listener_at(second, two, &lines(second))
+    };
+    let mut weir = Weir::start(named("a", "b"));
+    let mut open = [Client::connect(one), Client::connect(two)];
+    let cases = [("a", "b"), ("b", "a"), ("c", "a")];
+    for (n, names) in cases.into_iter().enumerate() {
+        if n > 0 {
+            weir.reload(named(names.0, names.1));
+        }
+        let mut fresh = [Client::connect(one), Client::connect(two)];
+        for (at, name) in [names.0, names.1].into_iter().enumerate() {
+            for client in [&mut open[at], &mut fresh[at]] {
+                let reply = client.get("/").expect("no connection is lost");
+                assert_eq!((reply.field("x-by"), reply.status), (Some(name), 200), "case {n}");
+                assert_eq!(reply.field("connection"), None, "case {n}");
+            }
+        }
+    }
+    drop(open);
+    wait::until("connections are counted under one name", SOON, || {
+        weir.metric("weir_connections_open", &[]) == 0.0
+    });
+}
+
+#[test]
 fn the_admin_listener_reloads_too() {
     let (first, second) = (Upstream::start(named("first")), Upstream::start(named("second")));
     let edge = Edge::simple(first.port());

@@ -1,7 +1,7 @@
 //! The request plane as a whole: workers with their sockets, and the plan they follow.
 
 use crate::listen;
-use crate::plan::{Kept, Plan};
+use crate::plan::{Kept, ListenerPlan, Plan, same_sockets};
 use crate::timer::TICK;
 use crate::tls::TlsError;
 use crate::worker::{Phase, Shared, Worker};
@@ -11,9 +11,8 @@ use core_model::snapshot::Snapshot;
 use process_runtime::access_log::WorkerLog;
 use process_runtime::live::LiveTable;
 use process_runtime::sockets::{self, BindError};
-use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -46,8 +45,15 @@ fn join(errors: &[TlsError]) -> String {
 }
 
 enum Command {
-    Listen { name: Name, socket: TcpListener },
-    Retire { name: Name },
+    Listen { sockets: u64, listener: Arc<ListenerPlan>, socket: TcpListener },
+    Retire { sockets: u64 },
+}
+
+/// The sockets of a listener. They stay where their address does, whatever it is called.
+struct Held {
+    /// Their number.
+    sockets: u64,
+    listener: Arc<ListenerPlan>,
 }
 
 struct Thread {
@@ -60,7 +66,9 @@ pub struct Edge {
     shared: Arc<Shared>,
     kept: Kept,
     threads: Vec<Thread>,
-    listeners: HashMap<Name, SocketAddr>,
+    held: Vec<Held>,
+    /// Number of the next sockets.
+    next: u64,
 }
 
 /// Sockets of one listener, one per worker.
@@ -94,9 +102,12 @@ impl Edge {
                 .map_err(ApplyError::Worker)?;
             threads.push(Thread { commands, handle });
         }
-        let mut edge = Self { shared, kept, threads, listeners: HashMap::new() };
+        let listeners = shared.plan.load().listeners.clone();
+        let mut edge = Self { shared, kept, threads, held: Vec::new(), next: 0 };
         for (name, sockets) in bound {
-            edge.listen(name, sockets);
+            if let Some(listener) = listeners.iter().find(|l| l.config.name == name) {
+                edge.listen(listener.clone(), sockets);
+            }
         }
         Ok(edge)
     }
@@ -107,13 +118,21 @@ impl Edge {
         &self.shared
     }
 
-    fn listen(&mut self, name: Name, sockets: Vec<TcpListener>) {
-        if let Some(Ok(address)) = sockets.first().map(TcpListener::local_addr) {
-            self.listeners.insert(name.clone(), address);
-        }
+    fn listen(&mut self, listener: Arc<ListenerPlan>, sockets: Vec<TcpListener>) {
+        let number = self.next;
+        self.next += 1;
         for (thread, socket) in self.threads.iter().zip(sockets) {
+            let listener = listener.clone();
             // A worker that has ended takes no commands; its end is seen when it is joined.
-            let _ = thread.commands.send(Command::Listen { name: name.clone(), socket });
+            let _ = thread.commands.send(Command::Listen { sockets: number, listener, socket });
+        }
+        self.held.push(Held { sockets: number, listener });
+    }
+
+    /// Ends the accept loops of `held`.
+    fn retire(&self, held: &Held) {
+        for thread in &self.threads {
+            let _ = thread.commands.send(Command::Retire { sockets: held.sockets });
         }
     }
 
@@ -128,34 +147,28 @@ impl Edge {
         }
         let plan = Plan::build(snapshot, &self.shared.live, &self.kept).map_err(ApplyError::Tls)?;
         let mut fresh = Vec::new();
-        let mut gone = Vec::new();
-        for listener in &snapshot.config.listeners {
-            let now = self.listeners.get(&listener.name);
-            if now.is_some_and(|now| same(*now, listener.address)) {
-                continue;
-            }
-            if now.is_some() {
-                gone.push(listener.name.clone());
-            }
-            let workers = self.threads.len();
-            let sockets =
-                sockets::bind_when_retired(listener.address, workers, listener.backlog).await?;
-            fresh.push((listener.name.clone(), sockets));
-        }
-        for name in self.listeners.keys() {
-            if !snapshot.config.listeners.iter().any(|listener| listener.name == *name) {
-                gone.push(name.clone());
+        let listeners = plan.listeners.clone();
+        for listener in &listeners {
+            let config = &listener.config;
+            if !self.held.iter().any(|held| same_sockets(&held.listener.config, config)) {
+                let workers = self.threads.len();
+                let sockets =
+                    sockets::bind_when_retired(config.address, workers, config.backlog).await?;
+                fresh.push((listener.clone(), sockets));
             }
         }
         self.shared.publish(plan);
-        for name in gone {
-            self.listeners.remove(&name);
-            for thread in &self.threads {
-                let _ = thread.commands.send(Command::Retire { name: name.clone() });
+        for mut held in std::mem::take(&mut self.held) {
+            match listeners.iter().find(|l| same_sockets(&held.listener.config, &l.config)) {
+                Some(listener) => {
+                    held.listener = listener.clone();
+                    self.held.push(held);
+                }
+                None => self.retire(&held),
             }
         }
-        for (name, sockets) in fresh {
-            self.listen(name, sockets);
+        for (listener, sockets) in fresh {
+            self.listen(listener, sockets);
         }
         Ok(())
     }
@@ -172,12 +185,7 @@ impl Edge {
     /// connections had ended by then. `hurry` ends the wait early.
     pub async fn drain(self, limit: Duration, hurry: impl Future<Output = ()>) -> bool {
         self.shared.enter(Phase::Draining);
-        let names: Vec<_> = self.listeners.keys().cloned().collect();
-        for name in names {
-            for thread in &self.threads {
-                let _ = thread.commands.send(Command::Retire { name: name.clone() });
-            }
-        }
+        self.held.iter().for_each(|held| self.retire(held));
         let end = Instant::now() + limit;
         let idle = async {
             while self.threads.iter().any(|t| !t.handle.is_finished()) && Instant::now() < end {
@@ -201,11 +209,6 @@ impl Edge {
             let _ = thread.handle.join();
         }
     }
-}
-
-/// Whether a bound socket is that of a configured address (port 0 is any port).
-fn same(bound: SocketAddr, configured: SocketAddr) -> bool {
-    bound == configured || (configured.port() == 0 && bound.ip() == configured.ip())
 }
 
 /// A worker's thread.
@@ -239,23 +242,24 @@ async fn obey(
 ) {
     let worker = Rc::new(Worker::new(index, shared, seed, log));
     let clock = tokio::task::spawn_local(worker.clone().clock());
-    let mut accepting: Vec<(Name, oneshot::Sender<()>)> = Vec::new();
+    let mut accepting: Vec<(u64, oneshot::Sender<()>)> = Vec::new();
     let mut retiring: Vec<tokio::task::JoinHandle<()>> = Vec::new();
     loop {
         let draining = worker.shared.phase() != Phase::Serving;
         tokio::select! {
             command = inbox.recv() => match command {
                 None => break,
-                Some(Command::Listen { name, socket }) => {
-                    let Ok(listener) = tokio::net::TcpListener::from_std(socket) else { continue };
+                Some(Command::Listen { sockets, listener, socket }) => {
+                    let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
                     let (stop, stopped) = oneshot::channel();
-                    let task = listen::accept(worker.clone(), name.clone(), listener, stopped);
+                    let local = worker.local(&listener);
+                    let task = listen::accept(worker.clone(), local, socket, stopped);
                     retiring.push(tokio::task::spawn_local(task));
-                    accepting.push((name, stop));
+                    accepting.push((sockets, stop));
                 }
-                Some(Command::Retire { name }) => {
+                Some(Command::Retire { sockets }) => {
                     // Dropping the sender ends the accept loop.
-                    accepting.retain(|(listening, _)| *listening != name);
+                    accepting.retain(|(listening, _)| *listening != sockets);
                 }
             },
             () = tokio::time::sleep(if draining { DRAIN_LOOK } else { TICK }) => {}

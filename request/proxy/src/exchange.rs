@@ -5,8 +5,8 @@ use crate::codec::h1_body::{Receiver, Sender};
 use crate::plan::{HostPlan, ListenerPlan, RoutePlan};
 use crate::reason::Reason;
 use crate::stream::Stream;
-use crate::timer::Timer;
-use crate::worker::Worker;
+use crate::timer::{self, Timer};
+use crate::worker::{Local, Worker};
 use core_wire::h1::head::{Field, Known, Method, RequestHead, RequestParser, Span};
 use core_wire::h1::request::RequestMeaning;
 use std::net::{IpAddr, SocketAddr};
@@ -19,23 +19,27 @@ pub(crate) struct Stage<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) listener: &'a ListenerPlan,
     pub(crate) timer: &'a Timer,
-    /// Generation of the plan that `listener` is of.
-    pub(crate) generation: u64,
+    /// What becomes of `listener`.
+    pub(crate) local: &'a Local,
 }
 
 impl Stage<'_> {
     /// Whether connections of this listener end with the request they are serving, because the
     /// process drains or a reload has taken the listener away.
     pub(crate) fn ends(&self) -> bool {
-        if self.worker.draining() {
-            return true;
-        }
-        let config = &self.listener.config;
-        self.worker.generation() != self.generation
-            && self
-                .worker
-                .listener(&config.name)
-                .is_none_or(|local| local.plan.config.address != config.address)
+        // A new plan that nobody has looked at may have removed it.
+        self.worker.generation();
+        self.worker.draining() || self.end() != timer::NEVER
+    }
+
+    /// Tick at which requests of this listener are broken off, since it is gone.
+    pub(crate) fn end(&self) -> u32 {
+        self.local.end()
+    }
+
+    /// Whether that tick has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        timer::passed(self.end())
     }
 }
 

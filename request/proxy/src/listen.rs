@@ -9,7 +9,6 @@ use crate::stream::Stream;
 use crate::timer::Timer;
 use crate::tls::{self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, Session};
 use crate::worker::{ACCEPT_PAUSE, Local, Worker};
-use core_model::config::Name;
 use process_runtime::metrics::Limit;
 use process_runtime::retire;
 use std::net::SocketAddr;
@@ -20,7 +19,7 @@ use tokio::sync::oneshot;
 /// Accepts connections of one socket until `stop`; then takes what is queued and closes it.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
-    name: Name,
+    mut local: Rc<Local>,
     listener: TcpListener,
     stop: oneshot::Receiver<()>,
 ) {
@@ -32,7 +31,10 @@ pub(crate) async fn accept(
             _ = &mut stop => break,
         };
         match accepted {
-            Ok((tcp, peer)) => arrive(&worker, &name, tcp, peer),
+            Ok((tcp, peer)) => {
+                local = worker.current(&local);
+                arrive(&worker, &local, tcp, peer);
+            }
             Err(error) if is_transient(&error) => {}
             Err(_) => {
                 worker.shared.live.process.accept_failures.inc_shared();
@@ -43,7 +45,7 @@ pub(crate) async fn accept(
     let Ok(listener) = listener.into_std() else { return };
     retire::retire(listener, |tcp, peer| {
         if let Ok(tcp) = TcpStream::from_std(tcp) {
-            arrive(&worker, &name, tcp, peer);
+            arrive(&worker, &local, tcp, peer);
         }
     })
     .await;
@@ -59,9 +61,7 @@ fn is_transient(error: &std::io::Error) -> bool {
 }
 
 /// Starts a task for a new connection, where the limits of its listener allow one.
-fn arrive(worker: &Rc<Worker>, name: &Name, tcp: TcpStream, socket: SocketAddr) {
-    // A listener that a reload has just removed still has its last plan here.
-    let Some(local) = worker.listener_even_removed(name) else { return };
+fn arrive(worker: &Rc<Worker>, local: &Rc<Local>, tcp: TcpStream, socket: SocketAddr) {
     let stats = local.plan.stats.shard(worker.index);
     stats.accepted.inc();
     let limits = &local.plan.config.limits;
@@ -83,7 +83,7 @@ fn arrive(worker: &Rc<Worker>, name: &Name, tcp: TcpStream, socket: SocketAddr) 
         }
     };
     worker.open.set(worker.open.get() + 1);
-    let worker = worker.clone();
+    let (worker, local) = (worker.clone(), local.clone());
     if local.plan.tls.is_none() && local.plan.config.proxy_protocol.is_none() {
         let peer = peer(&local, socket, None, own(&local, &tcp), false);
         let client = client(Stream::Plain(tcp));

@@ -18,6 +18,7 @@ use rustls::pki_types::ServerName;
 use rustls::ClientConfig;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Everything that changes who an origin's connection speaks for or what was proved on it.
 /// Two connections may stand for each other only when this is equal.
@@ -107,11 +108,19 @@ pub(crate) struct ListenerPlan {
     pub(crate) tells_local: bool,
 }
 
+/// Whether two listeners of two snapshots have the same sockets, whatever they are called. Port 0
+/// is another port each time.
+pub(crate) fn same_sockets(one: &Listener, other: &Listener) -> bool {
+    one.address == other.address && (one.address.port() != 0 || one.name == other.name)
+}
+
 /// A whole snapshot.
 #[derive(Debug)]
 pub struct Plan {
     /// Its number.
     pub generation: Generation,
+    /// How long connections may finish once their listener is gone.
+    pub(crate) drain_timeout: Duration,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
     pub(crate) pools: Arc<Vec<Arc<PoolPlan>>>,
 }
@@ -252,7 +261,8 @@ impl Plan {
             }));
         }
         if faults.is_empty() {
-            Ok(Self { generation: snapshot.generation, listeners, pools })
+            let drain_timeout = config.runtime.drain_timeout;
+            Ok(Self { generation: snapshot.generation, drain_timeout, listeners, pools })
         } else {
             Err(faults)
         }

@@ -67,7 +67,6 @@ macro_rules! reasons {
 
 reasons! {
     NoHost = 404, "no_such_host", "destination_not_found", Operator: "No load balancer serves this host.";
-    BadRequest = 400, "bad_request", "http_request_error", Client: "The request is malformed.";
     AmbiguousPath = 400, "ambiguous_path", "http_request_error", Client: "The path can be read in two ways.";
     HeaderName = 400, "header_name", "http_request_error", Client: "A header name has characters that this site refuses.";
     BodyTooLarge = 413, "body_too_large", "http_request_denied", Client: "The request body is larger than this site accepts.";
@@ -94,6 +93,7 @@ reasons! {
     ReplyStalled = 504, "reply_stalled", "connection_read_timeout", Origin: "The origin stopped in the middle of its reply.";
     UploadStalled = 504, "upload_stalled", "connection_write_timeout", Origin: "The origin stopped taking the request body.";
     TunnelIdle = 504, "tunnel_idle", "connection_read_timeout", Client: "The tunnel was silent for too long.";
+    DrainTimeout = 503, "drain_timeout", "connection_terminated", Operator: "The listener is gone, and the time to finish is over.";
     Internal = 500, "internal", "proxy_internal_error", Weir: "Weir could not build the message.";
 }
 

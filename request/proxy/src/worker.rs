@@ -1,12 +1,11 @@
 //! A worker: one thread, one reactor, its own connections; what its tasks share lives here.
 
 use crate::buffers;
-use crate::plan::{ListenerPlan, Plan};
-use crate::timer::{self, TICK};
+use crate::plan::{ListenerPlan, Plan, same_sockets};
+use crate::timer::{self, NEVER, TICK};
 use crate::upstream::{IdlePool, SharedPool};
 use arc_swap::ArcSwap;
 use core_balance::rng::SplitMix64;
-use core_model::config::Name;
 use core_wire::h1::head::{RequestParser, ResponseParser};
 use process_runtime::access_log::WorkerLog;
 use process_runtime::live::{LiveTable, now_ms};
@@ -90,7 +89,6 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     generation: Cell<u64>,
     listeners: RefCell<Vec<Rc<Local>>>,
-    known: RefCell<Vec<Rc<Local>>>,
     pub(crate) idle: RefCell<IdlePool>,
     random: RefCell<SplitMix64>,
     requests: RefCell<Vec<Box<RequestParser>>>,
@@ -104,6 +102,17 @@ pub(crate) struct Worker {
 /// A listener as one worker holds it: counted without atomics.
 pub(crate) struct Local {
     pub(crate) plan: Arc<ListenerPlan>,
+    generation: u64,
+    /// Tick at which its last connections are closed, once a reload has removed it. One for all
+    /// generations of the listener, which it identifies.
+    end: Rc<Cell<u32>>,
+}
+
+impl Local {
+    /// Tick at which its connections are closed; never while it is in the plan in force.
+    pub(crate) fn end(&self) -> u32 {
+        self.end.get()
+    }
 }
 
 impl Worker {
@@ -113,7 +122,6 @@ impl Worker {
             shared,
             generation: Cell::new(0),
             listeners: RefCell::default(),
-            known: RefCell::default(),
             idle: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
             requests: RefCell::default(),
@@ -144,38 +152,45 @@ impl Worker {
     #[cold]
     fn refresh(&self) {
         let plan = self.shared.plan.load();
-        self.generation.set(plan.generation.0);
-        *self.listeners.borrow_mut() =
-            plan.listeners.iter().map(|plan| Rc::new(Local { plan: plan.clone() })).collect();
-    }
-
-    /// The listener called `name` in the plan in force.
-    pub(crate) fn listener(&self, name: &str) -> Option<Rc<Local>> {
-        self.generation();
-        self.listeners.borrow().iter().find(|local| &*local.plan.config.name == name).cloned()
-    }
-
-    /// As [`Self::listener`], but remembers listeners of former plans, whose last connections are
-    /// still in the queue when the plan changes.
-    pub(crate) fn listener_even_removed(&self, name: &Name) -> Option<Rc<Local>> {
-        let found = self.listener(name);
-        let mut known = self.known.borrow_mut();
-        match found {
-            Some(local) => {
-                match known.iter_mut().find(|old| old.plan.config.name == *name) {
-                    Some(old) if Rc::ptr_eq(old, &local) => {}
-                    Some(old) => *old = local.clone(),
-                    None => known.push(local.clone()),
-                }
-                Some(local)
+        let generation = plan.generation.0;
+        self.generation.set(generation);
+        let mut listeners = self.listeners.borrow_mut();
+        let taken_over = |plan: &Arc<ListenerPlan>| {
+            let same = |old: &&Rc<Local>| same_sockets(&old.plan.config, &plan.config);
+            let end = listeners.iter().find(same).map(|old| old.end.clone());
+            let end = end.unwrap_or_else(|| Rc::new(Cell::new(NEVER)));
+            Rc::new(Local { plan: plan.clone(), generation, end })
+        };
+        let fresh: Vec<_> = plan.listeners.iter().map(taken_over).collect();
+        let end = timer::tick_after(plan.drain_timeout);
+        for old in listeners.iter() {
+            if !fresh.iter().any(|local| Rc::ptr_eq(&local.end, &old.end)) {
+                old.end.set(end);
             }
-            None => known.iter().find(|old| old.plan.config.name == *name).cloned(),
         }
+        *listeners = fresh;
     }
 
-    /// Forgets a listener whose queue is empty.
-    pub(crate) fn forget_listener(&self, name: &Name) {
-        self.known.borrow_mut().retain(|local| local.plan.config.name != *name);
+    /// The listener whose sockets `plan` asked for.
+    pub(crate) fn local(&self, plan: &Arc<ListenerPlan>) -> Rc<Local> {
+        let generation = self.generation();
+        let listeners = self.listeners.borrow();
+        let found = listeners.iter().find(|local| same_sockets(&local.plan.config, &plan.config));
+        found.cloned().unwrap_or_else(|| {
+            // A further reload has removed it before its sockets came here.
+            let end = timer::tick_after(self.shared.plan.load().drain_timeout);
+            Rc::new(Local { plan: plan.clone(), generation, end: Rc::new(Cell::new(end)) })
+        })
+    }
+
+    /// `local` as the plan in force has it; itself where that has removed it.
+    #[inline]
+    pub(crate) fn current(&self, local: &Rc<Local>) -> Rc<Local> {
+        if self.generation() == local.generation {
+            return local.clone();
+        }
+        let listeners = self.listeners.borrow();
+        listeners.iter().find(|l| Rc::ptr_eq(&l.end, &local.end)).unwrap_or(local).clone()
     }
 
     /// A random number.

@@ -34,11 +34,9 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     pub(crate) timer: Timer,
     _place: Place,
-    generation: u64,
     served: u64,
     /// Tick at which an idle connection closes: keep-alive, or the last call.
     until: u32,
-    removed: bool,
     last_call: bool,
 }
 
@@ -62,7 +60,6 @@ impl Connection {
         timer: Timer,
         place: Place,
     ) -> Self {
-        let generation = worker.generation();
         let until = timer::tick_after(local.plan.config.timeouts.first_byte);
         Self {
             worker,
@@ -71,10 +68,8 @@ impl Connection {
             peer,
             timer,
             _place: place,
-            generation,
             served: 0,
             until,
-            removed: false,
             last_call: false,
         }
     }
@@ -101,23 +96,20 @@ impl Connection {
 
     /// Takes a new plan over and looks whether the process drains.
     fn refresh(&mut self) {
-        let generation = self.worker.generation();
-        if generation != self.generation {
-            self.generation = generation;
-            let name = self.local.plan.config.name.clone();
-            match self.worker.listener(&name) {
-                // A listener that moved is another one.
-                Some(local) if local.plan.config.address == self.local.plan.config.address => {
-                    self.local = local;
-                    self.removed = false;
-                }
-                _ => self.removed = true,
-            }
+        let local = self.worker.current(&self.local);
+        if Rc::ptr_eq(&local, &self.local) {
+            return;
         }
+        if local.plan.config.name != self.local.plan.config.name {
+            // With its sockets the listener got another name, under which this is closed.
+            self.stats().closed.inc();
+            local.plan.stats.shard(self.worker.index).accepted.inc();
+        }
+        self.local = local;
     }
 
     fn ends(&self) -> bool {
-        self.removed || self.worker.draining()
+        self.local.end() != NEVER || self.worker.draining()
     }
 
     /// Waits for bytes, holding nothing.
@@ -272,7 +264,7 @@ impl Connection {
             worker: &self.worker,
             listener: &self.local.plan,
             timer: &self.timer,
-            generation: self.generation,
+            local: &self.local,
         };
         let sent = reply::send(stage, &mut self.client).await;
         match (sent, keep) {
@@ -331,7 +323,7 @@ impl Connection {
             worker: &worker,
             listener: &local.plan,
             timer: &self.timer,
-            generation: self.generation,
+            local: &local,
         };
         lifecycle::serve(stage, &mut exchange, &mut self.client).await;
         let Exchange { parser, keep, outcome, .. } = exchange;

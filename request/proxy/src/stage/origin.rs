@@ -597,6 +597,10 @@ impl Wait<'_> {
         upstream: &mut Upstream,
     ) -> Poll<Option<Failure>> {
         let stats = self.stage.listener.stats.shard(self.stage.worker.index);
+        let over = || Some(Failure::new(Reason::DrainTimeout, Progress::ReplyBegun));
+        if self.stage.is_over() {
+            return Poll::Ready(over());
+        }
         let deadline = if upstream.upload.flow == Flow::Active {
             self.asked = None;
             match upload_pace(self.stage, self.pool, client, upstream) {
@@ -610,7 +614,10 @@ impl Wait<'_> {
             let reply = self.pool.config.timeouts.reply;
             *self.asked.get_or_insert_with(|| timer::tick_after(reply))
         };
-        ready!(self.stage.timer.poll(cx, deadline));
+        ready!(self.stage.timer.poll(cx, deadline.min(self.stage.end())));
+        if self.stage.is_over() {
+            return Poll::Ready(over());
+        }
         if upstream.upload.flow == Flow::Active {
             return Poll::Ready(None);
         }

@@ -224,6 +224,9 @@ impl Download<'_> {
         client: &Client,
         upstream: &mut Upstream,
     ) -> Result<u32, (Reason, Option<Limit>)> {
+        if self.stage.is_over() {
+            return Err((Reason::DrainTimeout, None));
+        }
         let config = &self.stage.listener.config;
         let blocked = !upstream.reply.data().is_empty() || client.reply.waiting() > 0;
         let pace = if blocked {
@@ -242,7 +245,7 @@ impl Download<'_> {
         if upstream.upload.flow == Flow::Active && !upstream.upload.is_unasked() {
             tick = tick.min(upload_pace(self.stage, self.pool, client, upstream)?);
         }
-        Ok(tick)
+        Ok(tick.min(self.stage.end()))
     }
 }
 
@@ -307,6 +310,9 @@ impl Tunnel<'_> {
             if self.up && self.down {
                 return Poll::Ready(Ok(()));
             }
+            if self.stage.is_over() {
+                return Poll::Ready(Err(Reason::DrainTimeout.into()));
+            }
             let last = self.download.last().max(upstream.upload.meter.last());
             let idle = timer::tick_after(self.idle).saturating_sub(timer::now());
             let end = last.saturating_add(idle);
@@ -315,7 +321,7 @@ impl Tunnel<'_> {
                 stats.hit(Limit::TunnelIdle);
                 return Poll::Ready(Err(Reason::TunnelIdle.into()));
             }
-            ready!(self.stage.timer.poll(cx, end));
+            ready!(self.stage.timer.poll(cx, end.min(self.stage.end())));
         }
     }
 }
@@ -474,7 +480,8 @@ pub(crate) fn malformed(
 
 /// Writes what waits for the client; false when it does not take it.
 pub(crate) async fn send(stage: Stage<'_>, client: &mut Client) -> bool {
-    let deadline = timer::tick_after(stage.listener.config.timeouts.body_idle);
+    let idle = timer::tick_after(stage.listener.config.timeouts.body_idle);
+    let deadline = idle.min(stage.end());
     poll_fn(|cx| match client.reply.poll_flush(&mut client.stream, cx) {
         Poll::Ready(result) => Poll::Ready(result.is_ok()),
         Poll::Pending => stage.timer.poll(cx, deadline).map(|()| false),
