@@ -161,9 +161,7 @@ impl Out {
     #[inline]
     pub(crate) fn get(&mut self) -> &mut Vec<u8> {
         if self.0.capacity() == 0 {
-            self.0 = OUT
-                .with_borrow_mut(Vec::pop)
-                .unwrap_or_else(|| Vec::with_capacity(OUT_BYTES));
+            self.0 = OUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(OUT_BYTES));
         }
         &mut self.0
     }

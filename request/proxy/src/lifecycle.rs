@@ -2,8 +2,8 @@
 
 use crate::exchange::{Client, Exchange, Stage};
 use crate::reason::Reason;
-use crate::stage::{gate, origin, record, reply, route};
 use crate::stage::route::Decision;
+use crate::stage::{gate, origin, record, reply, route};
 
 /// Why a request did not get an origin's whole reply.
 #[derive(Debug)]

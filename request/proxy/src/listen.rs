@@ -65,11 +65,8 @@ fn arrive(worker: &Rc<Worker>, local: &Rc<Local>, tcp: TcpStream, socket: Socket
     let stats = local.plan.stats.shard(worker.index);
     stats.accepted.inc();
     let limits = &local.plan.config.limits;
-    let entered = local.plan.sources.enter(
-        socket.ip(),
-        limits.connections,
-        limits.connections_per_source,
-    );
+    let entered =
+        local.plan.sources.enter(socket.ip(), limits.connections, limits.connections_per_source);
     let place = match entered {
         Ok(place) => place,
         Err(full) => {
@@ -174,8 +171,7 @@ async fn establish(
         return Some((client, peer(local, socket, told, own, false), timer));
     };
     let first = rest.as_ref().map_or(&[][..], |rest| rest.filled());
-    let limits =
-        HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: config.timeouts.handshake };
+    let limits = HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: config.timeouts.handshake };
     match tls::accept(tcp, tls, first, limits, &timer).await {
         Ok(stream) => {
             stats.handshakes.inc();

@@ -14,8 +14,8 @@ use core_model::snapshot::Snapshot;
 use hashbrown::HashMap;
 use process_runtime::live::{LiveTable, OriginLive, PoolLive, origin_of};
 use process_runtime::metrics::ListenerNumbers;
-use rustls::pki_types::ServerName;
 use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -182,8 +182,9 @@ impl Kept {
         if let Some((_, _, tickets)) = kept.iter().find(same) {
             return Some(tickets.clone());
         }
-        let made =
-            Arc::new(Tickets::new(&listener.name, &tls.ticket_keys, tls.ticket_rotation)?);
+        let auth = &tls.client_auth;
+        let made = Tickets::new(&listener.name, auth, &tls.ticket_keys, tls.ticket_rotation)?;
+        let made = Arc::new(made);
         kept.retain(|(name, _, _)| *name != listener.name);
         kept.push((listener.name.clone(), tls.clone(), made.clone()));
         Some(made)
@@ -269,12 +270,7 @@ impl Plan {
     }
 }
 
-fn pool_plan(
-    pool: &Pool,
-    live: &LiveTable,
-    kept: &Kept,
-    faults: &mut Vec<TlsError>,
-) -> PoolPlan {
+fn pool_plan(pool: &Pool, live: &LiveTable, kept: &Kept, faults: &mut Vec<TlsError>) -> PoolPlan {
     let mut origins = Vec::with_capacity(pool.origins.len());
     for origin in &pool.origins {
         match kept.transport(pool, origin) {
@@ -347,9 +343,9 @@ impl HostPlan {
 fn matches(pattern: &PathMatch, path: &str) -> bool {
     match pattern {
         PathMatch::Exact(exact) => path == exact,
-        PathMatch::Prefix(prefix) => path.strip_prefix(prefix.as_str()).is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')
-        }),
+        PathMatch::Prefix(prefix) => path
+            .strip_prefix(prefix.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')),
     }
 }
 

@@ -2,7 +2,7 @@
 //! all framings and tunnels.
 
 use crate::codec::h1_body::{BodyFault, Got, Receiver, SendFault, Sender};
-use crate::splice::{self, Spliced};
+use crate::splice;
 use crate::stream::Stream;
 use crate::timer;
 use std::task::{Context, Poll, ready};
@@ -167,10 +167,7 @@ pub(crate) fn poll_move(
     let (source, body) = from;
     let (sink, message) = to;
     loop {
-        if body.data().is_empty() {
-            let spliced = splice::poll(cx, (source, body), (sink, message), meter);
-            if ready!(spliced)? == Spliced::Copy { /* The next bytes are copied below. */ }
-        }
+        ready!(splice::poll(cx, (source, body), (sink, message), meter))?;
         match body.poll(source, cx) {
             Poll::Pending => {
                 if let Poll::Ready(Err(error)) = message.poll_flush(sink, cx) {

@@ -19,9 +19,15 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Bytes that must still be to come for a body to go through a pipe.
-const BODY_MIN: u64 = 128 * 1024;
+static BODY_MIN: std::sync::LazyLock<u64> =
+    std::sync::LazyLock::new(|| env("TMP_BODY_MIN", 131072) as u64);
+static PIPE_BYTES: std::sync::LazyLock<usize> =
+    std::sync::LazyLock::new(|| env("TMP_PIPE", 262144));
+fn env(n: &str, d: usize) -> usize {
+    std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
+}
 /// Size asked for a pipe, and bytes that are in one at most.
-const PIPE_BYTES: usize = 256 * 1024;
+
 /// Pipes of a worker at most. Only one that holds bytes for a slow reader is in use for longer
 /// than a call; more slow readers than this are served by copying. Bounds the descriptors, and the
 /// pages that the kernel grants to the pipes of a user (64 MiB by default).
@@ -75,7 +81,7 @@ impl Pipe {
     fn open() -> rustix::io::Result<Box<Self>> {
         let (out_of, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // One that stays small, as those beyond a user's allowance do, gains nothing.
-        fcntl_setpipe_size(&into, PIPE_BYTES)?;
+        fcntl_setpipe_size(&into, *PIPE_BYTES)?;
         OPEN.set(OPEN.get() + 1);
         Ok(Box::new(Self { into, out_of, held: 0 }))
     }
@@ -116,41 +122,30 @@ impl Drop for Pipe {
     }
 }
 
-/// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spliced {
-    /// Everything to the end of the body went over.
-    Whole,
-    /// The next bytes are to be copied; no byte is in a pipe.
-    Copy,
-}
-
-/// Moves the rest of a body if it is large and both connections are plain; ready at its end, at
-/// a failure, or where it is to be copied. The bytes that wait in front of it are written first.
+/// Moves the rest of a body if it is large and both connections are plain. Ready at its end, at a
+/// failure, or where the next bytes are to be copied; no bytes are in a pipe then.
 pub(crate) fn poll(
     cx: &mut Context<'_>,
     from: (&mut Stream, &mut Receiver),
     to: (&mut Stream, &mut Sender),
     meter: &mut Meter,
-) -> Poll<Result<Spliced, MoveFault>> {
+) -> Poll<Result<(), MoveFault>> {
     let (source, body) = from;
     let (sink, message) = to;
-    let begun = message.pipe.is_some();
-    if !begun && !is_worthwhile((source, body), (sink, message), meter) {
-        return Poll::Ready(Ok(Spliced::Copy));
+    if message.pipe.is_none() && !is_worthwhile((source, body), (sink, message), meter) {
+        return Poll::Ready(Ok(()));
     }
+    body.buffer = None;
+    // The head, and bytes of the body that came with it, go first.
     ready!(message.poll_flush(sink, cx)).map_err(|e| MoveFault::Sink(SendFault::Io(e)))?;
     let (Stream::Plain(source), Stream::Plain(sink)) = (source, sink) else {
-        return Poll::Ready(Ok(Spliced::Copy));
+        return Poll::Ready(Ok(()));
     };
     loop {
-        ready!(poll_drain(cx, sink, message, meter)).map_err(|e| MoveFault::Sink(e))?;
+        ready!(poll_drain(cx, sink, message, meter)).map_err(MoveFault::Sink)?;
         let left = body.left().unwrap_or(0);
-        if left == 0 {
-            return Poll::Ready(Ok(Spliced::Whole));
-        }
-        if let Some(end) = ready!(poll_fill(cx, source, body, message, meter))? {
-            return Poll::Ready(Ok(end));
+        if left == 0 || !ready!(poll_fill(cx, source, body, message, meter))? {
+            return Poll::Ready(Ok(()));
         }
     }
 }
@@ -161,7 +156,7 @@ fn is_worthwhile(
     meter: &Meter,
 ) -> bool {
     // The body that is kept for a second try has to be seen.
-    body.left().is_some_and(|left| left >= BODY_MIN)
+    body.left().is_some_and(|left| left >= *BODY_MIN)
         && !body.has_surplus()
         && message.is_transparent()
         && !meter.keeps_replay()
@@ -195,24 +190,23 @@ fn poll_drain(
     Poll::Ready(Ok(()))
 }
 
-/// Waits for bytes of the body and takes them into a pipe, which becomes that of `message`.
+/// Waits for bytes of the body and takes them into a pipe, which becomes that of `message`; false
+/// where no pipe can be had.
 fn poll_fill(
     cx: &mut Context<'_>,
     source: &TcpStream,
     body: &mut Receiver,
     message: &mut Sender,
     meter: &mut Meter,
-) -> Poll<Result<Option<Spliced>, MoveFault>> {
+) -> Poll<Result<bool, MoveFault>> {
     loop {
         ready!(source.poll_read_ready(cx)).map_err(|e| MoveFault::Source(BodyFault::Io(e)))?;
         let Some(mut pipe) = Pipe::take() else {
-            return Poll::Ready(Ok(Some(Spliced::Copy)));
+            return Poll::Ready(Ok(false));
         };
         let left = usize::try_from(body.left().unwrap_or(0)).unwrap_or(usize::MAX);
         // The pipe is empty, so that "would block" always speaks of the socket.
-        let filled = source.try_io(Interest::READABLE, || {
-            pipe.fill(source, left.min(PIPE_BYTES))
-        });
+        let filled = source.try_io(Interest::READABLE, || pipe.fill(source, left.min(*PIPE_BYTES)));
         let filled = match filled {
             Ok(n) => n,
             Err(error) => {
@@ -223,7 +217,7 @@ fn poll_fill(
                 if is_refused(&error) {
                     PAUSED_UNTIL.set(timer::NEVER);
                     FREE.take();
-                    return Poll::Ready(Ok(Some(Spliced::Copy)));
+                    return Poll::Ready(Ok(false));
                 }
                 return Poll::Ready(Err(MoveFault::Source(BodyFault::Io(error))));
             }
@@ -231,13 +225,13 @@ fn poll_fill(
         if filled == 0 {
             pipe.give_back();
             body.end().map_err(MoveFault::Source)?;
-            return Poll::Ready(Ok(Some(Spliced::Copy)));
+            return Poll::Ready(Ok(false));
         }
         message.pipe = Some(pipe);
         meter.lose_replay();
         body.pass(filled).map_err(MoveFault::Source)?;
         message.pass(filled).map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
-        return Poll::Ready(Ok(None));
+        return Poll::Ready(Ok(true));
     }
 }
 
@@ -252,3 +246,6 @@ fn is_refused(error: &io::Error) -> bool {
         .iter()
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
+
+#[cfg(test)]
+mod tests;

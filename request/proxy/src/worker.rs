@@ -2,11 +2,12 @@
 
 use crate::buffers;
 use crate::plan::{ListenerPlan, Plan, same_sockets};
+use crate::splice;
 use crate::timer::{self, NEVER, TICK};
 use crate::upstream::{IdlePool, SharedPool};
 use arc_swap::ArcSwap;
 use core_balance::rng::SplitMix64;
-use core_wire::h1::head::{RequestParser, ResponseParser};
+use core_wire::h1::head::RequestParser;
 use process_runtime::access_log::WorkerLog;
 use process_runtime::live::{LiveTable, now_ms};
 use process_runtime::metrics::WorkerStats;
@@ -92,7 +93,6 @@ pub(crate) struct Worker {
     pub(crate) idle: RefCell<IdlePool>,
     random: RefCell<SplitMix64>,
     requests: RefCell<Vec<Box<RequestParser>>>,
-    replies: RefCell<Vec<Box<ResponseParser>>>,
     date: Cell<(u64, [u8; 29])>,
     pub(crate) log: RefCell<Option<WorkerLog>>,
     /// Open client connections.
@@ -116,7 +116,12 @@ impl Local {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, seed: u64, log: Option<WorkerLog>) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        seed: u64,
+        log: Option<WorkerLog>,
+    ) -> Self {
         let worker = Self {
             index,
             shared,
@@ -125,7 +130,6 @@ impl Worker {
             idle: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
             requests: RefCell::default(),
-            replies: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
             log: RefCell::new(log),
             open: Cell::new(0),
@@ -216,18 +220,6 @@ impl Worker {
         }
     }
 
-    pub(crate) fn reply_parser(&self) -> Box<ResponseParser> {
-        self.replies.borrow_mut().pop().unwrap_or_default()
-    }
-
-    pub(crate) fn keep_reply_parser(&self, mut parser: Box<ResponseParser>) {
-        let mut kept = self.replies.borrow_mut();
-        if kept.len() < PARSERS_MAX {
-            parser.reset();
-            kept.push(parser);
-        }
-    }
-
     /// The present time as an HTTP date.
     pub(crate) fn date(&self) -> [u8; 29] {
         self.date.get().1
@@ -250,7 +242,6 @@ impl Worker {
         if housekeeping {
             buffers::trim(BUFFERS_KEPT);
             self.requests.borrow_mut().truncate(PARSERS_MAX / 4);
-            self.replies.borrow_mut().truncate(PARSERS_MAX / 4);
             if self.index == 0 && several {
                 self.shared.idle.reap();
             }

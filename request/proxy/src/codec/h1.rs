@@ -173,10 +173,7 @@ impl Connection {
     }
 
     /// Reads a head.
-    async fn read_head(
-        &mut self,
-        parser: &mut RequestParser,
-    ) -> Result<RequestMeaning, HeadFault> {
+    async fn read_head(&mut self, parser: &mut RequestParser) -> Result<RequestMeaning, HeadFault> {
         let config = &self.local.plan.config;
         let limits = HeadLimits {
             line_bytes: config.limits.uri_bytes,
@@ -319,12 +316,8 @@ impl Connection {
             keep,
             outcome: Outcome::default(),
         };
-        let stage = Stage {
-            worker: &worker,
-            listener: &local.plan,
-            timer: &self.timer,
-            local: &local,
-        };
+        let stage =
+            Stage { worker: &worker, listener: &local.plan, timer: &self.timer, local: &local };
         lifecycle::serve(stage, &mut exchange, &mut self.client).await;
         let Exchange { parser, keep, outcome, .. } = exchange;
         worker.keep_request_parser(parser);

@@ -1,21 +1,19 @@
 //! Stage: gets the head of a reply from an origin, trying others where that is allowed.
 
-use crate::codec::h1_body::{Receiver, Sender, SendFault};
+use crate::codec::h1_body::SendFault;
 use crate::exchange::{Client, Exchange, Stage, Target};
 use crate::lifecycle::Refusal;
 use crate::plan::{OriginPlan, PoolPlan};
 use crate::reason::Reason;
 use crate::relay::{Meter, MoveFault, Pace, Waits, poll_move};
 use crate::stage::route;
-use crate::stream::Stream;
 use crate::timer;
 use crate::upstream::connect::Endpoints;
-use crate::upstream::{self, Key, KeptConnection, OpenGuard, request_head};
+use crate::upstream::{self, Flow, Key, Upstream, request_head};
 use core_balance::retry::{self, Progress, RetryCase};
 use core_balance::{budget, outlier};
 use core_model::config::PoolId;
-use core_wire::h1::head::{HeadLimits, ResponseParser, Version};
-use core_wire::h1::response::ResponseMeaning;
+use core_wire::h1::head::{HeadLimits, Version};
 use core_wire::h1::write::HeadWriter;
 use process_runtime::live::{OriginLive, PoolLive};
 use process_runtime::metrics::{Limit, OriginStats};
@@ -30,57 +28,10 @@ const INTERIM_MAX: u32 = 16;
 /// Addresses of one origin that one try asks in turn.
 const ADDRESSES_TRIED: usize = 4;
 /// Limits of a reply head: twice what is asked of clients, since operators trust their origins.
-const REPLY_HEAD: HeadLimits = HeadLimits { line_bytes: 8 << 10, section_bytes: 64 << 10, fields: 200 };
+const REPLY_HEAD: HeadLimits =
+    HeadLimits { line_bytes: 8 << 10, section_bytes: 64 << 10, fields: 200 };
 /// Room for a reply head of the largest size.
 const REPLY_HEAD_BYTES: usize = REPLY_HEAD.line_bytes + REPLY_HEAD.section_bytes + 8;
-
-/// Counts a request as in flight for as long as it lives.
-pub(crate) struct InFlight(Arc<OriginLive>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-/// How far the request body has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    Active,
-    Done,
-    /// The origin takes no more; its reply may still come.
-    Stopped,
-}
-
-/// The request body on its way.
-pub(crate) struct Upload {
-    pub(crate) meter: Meter,
-    pub(crate) flow: Flow,
-    /// The client may wait for a `100 Continue` that it was not sent.
-    expects: bool,
-}
-
-impl Upload {
-    /// Whether nothing comes because the origin has not asked for it.
-    pub(crate) fn is_unasked(&self) -> bool {
-        self.expects && self.meter.bytes == 0
-    }
-}
-
-/// A connection with a request on it and, once fetched, the head of a reply in its buffer.
-pub(crate) struct Upstream {
-    pub(crate) stream: Stream,
-    pub(crate) reply: Receiver,
-    pub(crate) request: Sender,
-    pub(crate) parser: Box<ResponseParser>,
-    pub(crate) meaning: Option<ResponseMeaning>,
-    pub(crate) upload: Upload,
-    key: Key,
-    open: OpenGuard,
-    served: u64,
-    reused: bool,
-    _in_flight: InFlight,
-}
 
 /// A try that came to nothing.
 struct Failure {
@@ -116,7 +67,7 @@ pub(crate) async fn fetch(
     exchange: &mut Exchange,
     client: &mut Client,
     target: Target<'_>,
-) -> Result<Upstream, Refusal> {
+) -> Result<Box<Upstream>, Refusal> {
     let mut tried: Vec<(PoolId, usize)> = Vec::new();
     let mut kept_body: Option<Vec<u8>> = None;
     let mut retrying: Option<Retrying> = None;
@@ -135,14 +86,22 @@ pub(crate) async fn fetch(
         if retrying.is_some() {
             stats.retries.inc();
         }
-        let (failure, body) =
-            match attempt(stage, exchange, client, target, (pool, origin), kept_body.take()).await {
-                Ok(upstream) => {
-                    note_success(pool, &origin.live);
-                    return Ok(upstream);
-                }
-                Err(failed) => failed,
-            };
+        let (failure, body) = match attempt(
+            stage,
+            exchange,
+            client,
+            target,
+            (pool, origin),
+            kept_body.take(),
+        )
+        .await
+        {
+            Ok(upstream) => {
+                note_success(pool, &origin.live);
+                return Ok(upstream);
+            }
+            Err(failed) => failed,
+        };
         if failure.refusal.reason.side() == crate::reason::Side::Origin && !failure.stale {
             note_failure(pool, &origin.live, stats, &failure.refusal);
         }
@@ -179,8 +138,7 @@ fn within_budget(stage: Stage<'_>, pool: &PoolPlan) -> bool {
     let active = pool.origins.iter().map(|o| o.live.in_flight.load(Relaxed)).sum();
     let retries = &pool.config.retries;
     let retrying = pool.live.retrying.load(Relaxed);
-    let within =
-        budget::may_retry(active, retrying, retries.budget_percent, retries.budget_min);
+    let within = budget::may_retry(active, retrying, retries.budget_percent, retries.budget_min);
     if !within {
         pool.live.budget_refusals.fetch_add(1, Relaxed);
         stage.listener.stats.shard(stage.worker.index).hit(Limit::RetryBudget);
@@ -195,7 +153,8 @@ fn note_success(pool: &PoolPlan, live: &OriginLive) {
     if live.ejections.load(Relaxed) != 0 {
         let record = record(live);
         let now = u64::from(timer::now()) * 100;
-        live.ejections.store(outlier::on_success(record, &pool.config.outlier_ejection, now), Relaxed);
+        live.ejections
+            .store(outlier::on_success(record, &pool.config.outlier_ejection, now), Relaxed);
     }
 }
 
@@ -248,14 +207,14 @@ async fn attempt(
     target: Target<'_>,
     (pool, origin): (&PoolPlan, &OriginPlan),
     body: Option<Vec<u8>>,
-) -> Result<Upstream, Failed> {
+) -> Result<Box<Upstream>, Failed> {
     let mut upstream = match acquire(stage, exchange, pool, origin).await {
         Ok(upstream) => upstream,
         Err(failure) => return Err((failure, body)),
     };
     let stats = origin.live.stats.shard(stage.worker.index);
     stats.requests.inc();
-    if upstream.reused {
+    if upstream.reused() {
         stats.reused.inc();
     }
     let began = Instant::now();
@@ -265,9 +224,8 @@ async fn attempt(
         let failure = Failure::new(Reason::Internal, Progress::ReplyBegun).because(&error);
         return Err((failure, None));
     }
-    upstream.upload.meter = Meter::new(
-        exchange.request().method.is_idempotent() && pool.config.retries.attempts > 0,
-    );
+    upstream.upload.meter =
+        Meter::new(exchange.request().method.is_idempotent() && pool.config.retries.attempts > 0);
     upstream.upload.expects = exchange.meaning.expect_continue;
     if let Some(body) = body.filter(|body| !body.is_empty())
         && let Err(error) = upstream.resend(&body)
@@ -285,7 +243,7 @@ async fn attempt(
             Ok(upstream)
         }
         Err(mut failure) => {
-            failure.stale = upstream.reused
+            failure.stale = upstream.reused()
                 && failure.progress == Progress::NoReply
                 && failure.refusal.reason == Reason::ClosedEarly;
             let body = upstream.upload.meter.replay().map(<[u8]>::to_vec);
@@ -300,7 +258,7 @@ async fn acquire(
     exchange: &Exchange,
     pool: &PoolPlan,
     origin: &OriginPlan,
-) -> Result<Upstream, Failure> {
+) -> Result<Box<Upstream>, Failure> {
     let nothing = Progress::NothingWritten;
     let worker = stage.worker;
     let addresses = origin.live.addresses.load();
@@ -317,13 +275,13 @@ async fn acquire(
     if !private {
         if let Some(kept) = worker.idle.borrow_mut().take(address, &origin.transport) {
             worker.stats().pool_local.inc();
-            return Ok(Upstream::of(stage, kept, true, origin));
+            return Ok(begun(kept, origin));
         }
         if worker.shared.live.workers() > 1
             && let Some(kept) = worker.shared.idle.take(address, &origin.transport)
         {
             worker.stats().pool_shared.inc();
-            return Ok(Upstream::of(stage, kept, true, origin));
+            return Ok(begun(kept, origin));
         }
     }
     worker.stats().pool_miss.inc();
@@ -344,13 +302,18 @@ async fn acquire(
     Box::pin(make(stage, exchange, (pool, origin), turn)).await
 }
 
+fn begun(mut upstream: Box<Upstream>, origin: &OriginPlan) -> Box<Upstream> {
+    upstream.begin(&origin.live);
+    upstream
+}
+
 /// Makes a connection, to another address of the origin where one does not accept.
 async fn make(
     stage: Stage<'_>,
     exchange: &Exchange,
     (pool, origin): (&PoolPlan, &OriginPlan),
     turn: usize,
-) -> Result<Upstream, Failure> {
+) -> Result<Box<Upstream>, Failure> {
     let stats = origin.live.stats.shard(stage.worker.index);
     let peer = exchange.peer;
     let endpoints = Endpoints { client: peer.address, local: peer.local };
@@ -361,8 +324,7 @@ async fn make(
         match upstream::connect(pool, origin, &key, endpoints, stage.timer).await {
             Ok((stream, open)) => {
                 stats.connects.inc();
-                let kept = KeptConnection { stream, key, open, served: 0, since: 0, expires: 0 };
-                return Ok(Upstream::of(stage, kept, false, origin));
+                return Ok(begun(Upstream::new(stream, key, open), origin));
             }
             Err(error) => {
                 stats.connect_failures.inc();
@@ -373,60 +335,8 @@ async fn make(
     Err(last)
 }
 
-impl Upstream {
-    fn of(stage: Stage<'_>, kept: KeptConnection, reused: bool, origin: &OriginPlan) -> Self {
-        origin.live.in_flight.fetch_add(1, Relaxed);
-        Self {
-            stream: kept.stream,
-            reply: Receiver::new(),
-            request: Sender::new(),
-            parser: stage.worker.reply_parser(),
-            meaning: None,
-            upload: Upload { meter: Meter::new(false), flow: Flow::Active, expects: false },
-            key: kept.key,
-            open: kept.open,
-            served: kept.served + 1,
-            reused,
-            _in_flight: InFlight(origin.live.clone()),
-        }
-    }
-
-    /// Sends the beginning of a body again.
-    fn resend(&mut self, body: &[u8]) -> Result<(), core_wire::h1::body::BodyError> {
-        self.request.copy(body)?;
-        self.upload.meter.resent(body);
-        Ok(())
-    }
-
-    /// Gives the connection back where it is proven clean; closes it otherwise.
-    pub(crate) fn release(self, stage: Stage<'_>, pool: &PoolPlan) {
-        let reusable = self.meaning.is_some_and(|meaning| meaning.reusable);
-        let clean = reusable
-            && self.upload.flow == Flow::Done
-            && self.request.is_done()
-            && self.reply.is_done()
-            && !self.reply.has_surplus();
-        let keepalive = &pool.config.keepalive;
-        let live = self.open.live();
-        let idle = usize::try_from(live.idle.load(Relaxed)).unwrap_or(0);
-        stage.worker.keep_reply_parser(self.parser);
-        if clean
-            && self.key.transport.proxy.is_none()
-            && idle < keepalive.connections
-            && self.served < keepalive.requests
-            && !stage.worker.draining()
-        {
-            let kept = KeptConnection {
-                stream: self.stream,
-                key: self.key,
-                open: self.open,
-                served: self.served,
-                since: timer::now(),
-                expires: timer::tick_after(keepalive.idle),
-            };
-            stage.worker.idle.borrow_mut().put(kept);
-        }
-    }
+fn gone() -> Failure {
+    Failure::new(Reason::ClientGone, Progress::ReplyBegun)
 }
 
 /// Waits for the head of the final reply while the body goes up.
@@ -447,14 +357,11 @@ impl Wait<'_> {
         upstream: &mut Upstream,
     ) -> Poll<Result<(), Failure>> {
         loop {
-            if upstream.upload.flow == Flow::Active {
-                if let Poll::Ready(Err(refusal)) = poll_upload(cx, client, upstream) {
-                    let progress = Progress::ReplyBegun;
-                    return Poll::Ready(Err(Failure { refusal, progress, stale: false }));
-                }
-            }
-            if upstream.upload.flow != Flow::Active && client.poll_gone(cx) {
-                return Poll::Ready(Err(Failure::new(Reason::ClientGone, Progress::ReplyBegun)));
+            if upstream.upload.flow == Flow::Active
+                && let Poll::Ready(Err(refusal)) = poll_upload(cx, client, upstream)
+            {
+                let progress = Progress::ReplyBegun;
+                return Poll::Ready(Err(Failure { refusal, progress, stale: false }));
             }
             match self.poll_head(cx, exchange, upstream) {
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
@@ -462,11 +369,17 @@ impl Wait<'_> {
                     if let Err(failure) = self.interim(exchange, client, upstream) {
                         return Poll::Ready(Err(failure));
                     }
-                    ready!(client.reply.poll_flush(&mut client.stream, cx)).map_err(|error| {
-                        Failure::new(Reason::ClientGone, Progress::ReplyBegun).because(&error)
-                    })?;
+                    // What the client does not take at once leaves with the reply.
+                    if client.reply.poll_flush(&mut client.stream, cx).map_err(|_| ())
+                        == Poll::Ready(Err(()))
+                    {
+                        return Poll::Ready(Err(gone()));
+                    }
                 }
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending if upstream.upload.flow != Flow::Active && client.poll_gone(cx) => {
+                    return Poll::Ready(Err(gone()));
+                }
                 Poll::Pending => match ready!(self.poll_late(cx, client, upstream)) {
                     Some(failure) => return Poll::Ready(Err(failure)),
                     None => continue,

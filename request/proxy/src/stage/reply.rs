@@ -4,9 +4,10 @@ use crate::exchange::{Client, Exchange, Stage, Target};
 use crate::lifecycle::Refusal;
 use crate::reason::Reason;
 use crate::relay::{Meter, MoveFault, Pace, Waits, poll_move};
-use crate::stage::origin::{Flow, Upstream, poll_upload, upload_pace};
+use crate::stage::origin::{poll_upload, upload_pace};
 use crate::stage::route::{self, RedirectTo};
 use crate::timer;
+use crate::upstream::{Flow, Upstream};
 use crate::worker::Worker;
 use core_model::config::{Hsts, RouteRules};
 use core_wire::h1::Framing;
@@ -26,10 +27,12 @@ pub(crate) async fn stream(
     exchange: &mut Exchange,
     client: &mut Client,
     target: Target<'_>,
-    mut upstream: Upstream,
+    mut upstream: Box<Upstream>,
 ) -> Result<(), Refusal> {
     let Some(meaning) = upstream.meaning else { return Err(Reason::Internal.into()) };
-    let Some((pool_id, index)) = exchange.outcome.tried else { return Err(Reason::Internal.into()) };
+    let Some((pool_id, index)) = exchange.outcome.tried else {
+        return Err(Reason::Internal.into());
+    };
     let Some(pool) = target.host.pool(pool_id) else { return Err(Reason::Internal.into()) };
     let status = upstream.parser.head().status;
     exchange.outcome.status = status;
@@ -359,7 +362,8 @@ fn own(
         Framing::Eof => false,
     };
     exchange.keep &= !stage.ends();
-    let framing = if exchange.is_head() { Framing::None } else { Framing::Exact(body.len() as u64) };
+    let framing =
+        if exchange.is_head() { Framing::None } else { Framing::Exact(body.len() as u64) };
     let mut head = HeadWriter::new(client.reply.begin(framing));
     let mut write = || -> Result<(), WriteError> {
         head.status_line(status)?;
@@ -451,13 +455,7 @@ fn page(status: u16, says: &str, json: bool) -> (String, &'static str) {
 }
 
 /// The bytes of a reply to a request whose head could not be read or is not served.
-pub(crate) fn malformed(
-    worker: &Worker,
-    status: u16,
-    says: &str,
-    keep: bool,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn malformed(worker: &Worker, status: u16, says: &str, keep: bool, out: &mut Vec<u8>) {
     let (body, kind) = page(status, says, false);
     let mut head = HeadWriter::new(out);
     let mut write = || -> Result<(), WriteError> {

@@ -29,10 +29,7 @@ pub(crate) struct RedirectTo {
 }
 
 /// Finds host and route.
-pub(crate) fn choose<'a>(
-    stage: Stage<'a>,
-    exchange: &Exchange,
-) -> Result<Decision<'a>, Refusal> {
+pub(crate) fn choose<'a>(stage: Stage<'a>, exchange: &Exchange) -> Result<Decision<'a>, Refusal> {
     let listener = stage.listener;
     let host = listener.hosts.find(exchange.host()).ok_or(Reason::NoHost)?;
     let route = if host.routes.is_empty() {

@@ -347,8 +347,12 @@ impl TlsStream {
         if !self.failed {
             self.failed = true;
             match &mut self.session {
-                Session::Server(tls) => close(tls.process_tls_records(&mut []), &mut self.sealed_out),
-                Session::Client(tls) => close(tls.process_tls_records(&mut []), &mut self.sealed_out),
+                Session::Server(tls) => {
+                    close(tls.process_tls_records(&mut []), &mut self.sealed_out)
+                }
+                Session::Client(tls) => {
+                    close(tls.process_tls_records(&mut []), &mut self.sealed_out)
+                }
             }
         }
         ready!(self.poll_flush(cx))?;

@@ -1,6 +1,6 @@
 //! TLS towards clients: which certificate answers, who may connect, and the handshake.
 
-use super::{HandshakeLimits, Session, TlsStream, Tickets, io::HandshakeError};
+use super::{HandshakeLimits, Session, Tickets, TlsStream, io::HandshakeError};
 use crate::timer::{self, Timer};
 use core_model::config::{Certificate, ClientAuth, KeyKind, Listener, Tls, TlsVersion};
 use hashbrown::HashMap;
@@ -82,13 +82,16 @@ struct Candidates(Vec<Arc<CertifiedKey>>);
 
 impl Candidates {
     fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let fits = |key: &&Arc<CertifiedKey>| {
-            key.key.choose_scheme(hello.signature_schemes()).is_some()
-        };
+        let fits =
+            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
         let ecdsa = |key: &&Arc<CertifiedKey>| key.key.algorithm() != SignatureAlgorithm::RSA;
         let mut usable = self.0.iter().filter(fits);
         let first = usable.next()?;
-        if ecdsa(&first) { Some(first.clone()) } else { usable.find(ecdsa).or(Some(first)).cloned() }
+        if ecdsa(&first) {
+            Some(first.clone())
+        } else {
+            usable.find(ecdsa).or(Some(first)).cloned()
+        }
     }
 }
 

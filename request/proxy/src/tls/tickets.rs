@@ -1,11 +1,12 @@
 //! Session tickets (RFC 5077, RFC 8446 §4.6.1) sealed under keys that rotate and may be shared.
 //!
-//! A ticket is `key name (16) ‖ nonce (12) ‖ AES-256-GCM(state)`. The listener's name is
-//! authenticated with it, so that a ticket of one listener resumes nothing at another.
+//! A ticket is `key name (16) ‖ nonce (12) ‖ AES-256-GCM(state)`. The listener's name and what it
+//! asks of client certificates are authenticated with it: a ticket resumes nothing at another
+//! listener, nor where other authorities vouch for clients, since no certificate is shown again.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{digest, rand};
-use core_model::config::PinnedBytes;
+use core_model::config::{ClientAuth, PinnedBytes};
 use rustls::server::ProducesTickets;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,18 +58,41 @@ struct Ring {
 #[derive(Debug)]
 pub(crate) struct Tickets {
     ring: Mutex<Ring>,
-    listener: Vec<u8>,
+    /// What a ticket is bound to.
+    scope: digest::Digest,
+}
+
+/// A digest of who issues tickets and whom it lets in. A fleet with the same settings agrees on it.
+fn scope(listener: &str, client_auth: &ClientAuth) -> digest::Digest {
+    let (mode, authorities) = match client_auth {
+        ClientAuth::None => (0, &[][..]),
+        ClientAuth::Optional { authorities, .. } => (1, authorities.as_slice()),
+        ClientAuth::Required { authorities, .. } => (2, authorities.as_slice()),
+    };
+    let mut context = digest::Context::new(&digest::SHA256);
+    // Lengths in front, so that no two settings give the same bytes.
+    let parts = authorities.iter().map(|der| &*der.0);
+    for part in [listener.as_bytes(), &[mode]].into_iter().chain(parts) {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish()
 }
 
 impl Tickets {
     /// Keys out of a file, newest first, or made here and rotated where there are none. `None`
     /// where the system gives no randomness.
-    pub(crate) fn new(listener: &str, keys: &[PinnedBytes], rotation: Duration) -> Option<Self> {
+    pub(crate) fn new(
+        listener: &str,
+        client_auth: &ClientAuth,
+        keys: &[PinnedBytes],
+        rotation: Duration,
+    ) -> Option<Self> {
         let shared: Vec<_> = keys.iter().filter_map(|key| Key::new(&key.0).map(Arc::new)).collect();
         let own = shared.is_empty();
         let keys = if own { vec![Arc::new(Key::random()?)] } else { shared };
         let ring = Ring { keys, made: Instant::now(), rotation: own.then_some(rotation) };
-        Some(Self { ring: Mutex::new(ring), listener: listener.as_bytes().to_vec() })
+        Some(Self { ring: Mutex::new(ring), scope: scope(listener, client_auth) })
     }
 
     /// Takes the lock for a copy of a pointer; once a handshake.
@@ -107,7 +131,7 @@ impl ProducesTickets for Tickets {
         key.seal
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(self.listener.as_slice()),
+                Aad::from(self.scope.as_ref()),
                 &mut sealed,
             )
             .ok()?;
@@ -124,8 +148,8 @@ impl ProducesTickets for Tickets {
         let key = self.ring().keys.iter().find(|key| key.name == name)?.clone();
         let mut plain = sealed.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let len =
-            key.seal.open_in_place(nonce, Aad::from(self.listener.as_slice()), &mut plain).ok()?.len();
+        let scope = Aad::from(self.scope.as_ref());
+        let len = key.seal.open_in_place(nonce, scope, &mut plain).ok()?.len();
         plain.truncate(len);
         Some(plain)
     }
@@ -142,8 +166,9 @@ mod tests {
     #[test]
     fn a_fleet_with_the_same_keys_opens_each_others_tickets() {
         let hour = Duration::from_secs(3600);
-        let one = Tickets::new("web", &[pinned(1)], hour).unwrap();
-        let two = Tickets::new("web", &[pinned(2), pinned(1)], hour).unwrap();
+        let none = ClientAuth::None;
+        let one = Tickets::new("web", &none, &[pinned(1)], hour).unwrap();
+        let two = Tickets::new("web", &none, &[pinned(2), pinned(1)], hour).unwrap();
         let ticket = one.encrypt(b"state").unwrap();
         assert_eq!(two.decrypt(&ticket).as_deref(), Some(&b"state"[..]));
         assert_eq!(one.decrypt(&two.encrypt(b"x").unwrap()), None);
@@ -152,8 +177,9 @@ mod tests {
     #[test]
     fn a_ticket_of_another_listener_or_a_changed_one_opens_nothing() {
         let hour = Duration::from_secs(3600);
-        let one = Tickets::new("web", &[pinned(1)], hour).unwrap();
-        let other = Tickets::new("admin", &[pinned(1)], hour).unwrap();
+        let none = ClientAuth::None;
+        let one = Tickets::new("web", &none, &[pinned(1)], hour).unwrap();
+        let other = Tickets::new("admin", &none, &[pinned(1)], hour).unwrap();
         let mut ticket = one.encrypt(b"state").unwrap();
         assert_eq!(other.decrypt(&ticket), None);
         *ticket.last_mut().unwrap() ^= 1;
@@ -164,8 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_from_before_a_change_of_client_authorities_opens_nothing() {
+        let required = |bytes: &[u8]| ClientAuth::Required {
+            authorities: bytes.iter().map(|byte| pinned(*byte)).collect(),
+            file: "ca.pem".into(),
+        };
+        let optional = ClientAuth::Optional { authorities: vec![pinned(7)], file: "ca.pem".into() };
+        let all =
+            [ClientAuth::None, optional, required(&[7]), required(&[8]), required(&[7, 8])];
+        let hour = Duration::from_secs(3600);
+        let keys = |auth: &ClientAuth| Tickets::new("web", auth, &[pinned(1)], hour).unwrap();
+        for (n, before) in all.iter().enumerate() {
+            let ticket = keys(before).encrypt(b"state").unwrap();
+            for (m, after) in all.iter().enumerate() {
+                assert_eq!(keys(after).decrypt(&ticket).is_some(), n == m, "{before:?} {after:?}");
+            }
+        }
+    }
+
+    #[test]
     fn own_keys_rotate_and_old_ones_still_open() {
-        let tickets = Tickets::new("web", &[], Duration::ZERO).unwrap();
+        let tickets = Tickets::new("web", &ClientAuth::None, &[], Duration::ZERO).unwrap();
         let ticket = tickets.encrypt(b"state").unwrap();
         let next = tickets.encrypt(b"state").unwrap();
         assert_ne!(ticket.get(..16), next.get(..16));

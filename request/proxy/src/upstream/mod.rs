@@ -1,12 +1,14 @@
 //! Connections to origins: made, lent, and kept while idle.
 
 pub(crate) mod connect;
+mod link;
 pub(crate) mod pool;
 pub(crate) mod request_head;
 pub(crate) mod resolve;
 
 pub(crate) use connect::connect;
-pub(crate) use pool::{IdlePool, Kept as KeptConnection, SharedPool};
+pub(crate) use link::{Flow, Upstream};
+pub(crate) use pool::{IdlePool, SharedPool};
 
 use crate::plan::Transport;
 use process_runtime::live::OriginLive;

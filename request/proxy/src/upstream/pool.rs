@@ -4,7 +4,7 @@
 //! for [`DEMOTE_AFTER_TICKS`] moves to the shared level, where any worker finds it; so what one
 //! worker opened serves another, and quiet workers do not hoard.
 
-use super::{Key, KeyRef, OpenGuard};
+use super::{Key, KeyRef, OpenGuard, Upstream};
 use crate::plan::Transport;
 use crate::stream::Stream;
 use crate::timer;
@@ -29,20 +29,7 @@ const SHARDS: usize = 16;
 
 type Map<T> = HashMap<Key, VecDeque<T>, foldhash::fast::RandomState>;
 
-/// A connection with nothing in flight.
-pub(crate) struct Kept {
-    pub(crate) stream: Stream,
-    pub(crate) key: Key,
-    pub(crate) open: OpenGuard,
-    /// Requests it has served.
-    pub(crate) served: u64,
-    /// Tick since which it is idle, on the clock of the process.
-    pub(crate) since: u32,
-    /// Tick after which it is not used any more.
-    pub(crate) expires: u32,
-}
-
-impl Kept {
+impl Upstream {
     /// Whether the origin neither closed it nor sent anything. Asks the kernel only when the
     /// reactor saw something happen.
     fn is_quiet(&mut self) -> bool {
@@ -66,12 +53,16 @@ impl Kept {
 /// The level of one worker.
 #[derive(Default)]
 pub(crate) struct IdlePool {
-    map: Map<Kept>,
+    map: Map<Box<Upstream>>,
 }
 
 impl IdlePool {
     /// The newest quiet connection to `address` over `transport`.
-    pub(crate) fn take(&mut self, address: SocketAddr, transport: &Arc<Transport>) -> Option<Kept> {
+    pub(crate) fn take(
+        &mut self,
+        address: SocketAddr,
+        transport: &Arc<Transport>,
+    ) -> Option<Box<Upstream>> {
         let list = self.map.get_mut(&KeyRef { address, transport })?;
         while let Some(mut kept) = list.pop_back() {
             kept.open.live().idle.fetch_sub(1, Relaxed);
@@ -83,7 +74,7 @@ impl IdlePool {
     }
 
     /// Keeps a connection. The caller has checked that it is clean and within the limits.
-    pub(crate) fn put(&mut self, kept: Kept) {
+    pub(crate) fn put(&mut self, kept: Box<Upstream>) {
         kept.open.live().idle.fetch_add(1, Relaxed);
         match self.map.get_mut(&kept.key) {
             Some(list) => list.push_back(kept),
@@ -168,8 +159,8 @@ impl SharedPool {
 
     /// Offers a quiet connection to all workers. The idle count is unchanged; where the connection
     /// cannot be moved it is closed.
-    fn put(&self, kept: Kept) {
-        let Kept { stream, key, open, served, since, expires } = kept;
+    fn put(&self, kept: Box<Upstream>) {
+        let Upstream { stream, key, open, served, since, expires, .. } = *kept;
         let (tcp, session) = match stream {
             Stream::Plain(tcp) => (tcp, None),
             Stream::Tls(tls) => {
@@ -190,7 +181,11 @@ impl SharedPool {
     }
 
     /// The newest quiet connection to `address` over `transport`, joined to this worker's reactor.
-    pub(crate) fn take(&self, address: SocketAddr, transport: &Arc<Transport>) -> Option<Kept> {
+    pub(crate) fn take(
+        &self,
+        address: SocketAddr,
+        transport: &Arc<Transport>,
+    ) -> Option<Box<Upstream>> {
         let key = KeyRef { address, transport };
         loop {
             let parked = self.shard(&key)?.get_mut(&key)?.pop_back()?;
@@ -203,14 +198,11 @@ impl SharedPool {
                 None => Stream::Plain(tcp),
                 Some(session) => Stream::Tls(Box::new(TlsStream::new(tcp, session))),
             };
-            return Some(Kept {
-                stream,
-                key: parked.key,
-                open: parked.open,
-                served: parked.served,
-                since: parked.since,
-                expires: parked.expires,
-            });
+            let mut kept = Upstream::new(stream, parked.key, parked.open);
+            kept.served = parked.served;
+            kept.since = parked.since;
+            kept.expires = parked.expires;
+            return Some(kept);
         }
     }
 

@@ -63,9 +63,7 @@ pub(crate) fn write(
         None => {}
     }
     head.framing(exchange.meaning.framing);
-    if exchange.meaning.framing == Framing::None
-        && matches!(method, b"POST" | b"PUT" | b"PATCH")
-    {
+    if exchange.meaning.framing == Framing::None && matches!(method, b"POST" | b"PUT" | b"PATCH") {
         // RFC 9110 §8.6: a method that expects content says that there is none.
         head.content_length(0);
     }
