@@ -5,6 +5,7 @@ use crate::support::client::{Client, End};
 use crate::support::edge::{Edge, origin};
 use crate::support::process::Weir;
 use crate::support::reader::{Length, Message};
+use crate::support::tls::{Authority, VALID};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
 use std::net::Ipv4Addr;
@@ -39,6 +40,48 @@ fn forwarding_fields_are_believed_from_trusted_hops_only() {
     let trusting = Weir::start(Edge::simple(upstream.port()).listener("web", lines));
     let request = seen(&trusting, &upstream, "X-Forwarded-For: 203.0.113.9, 127.0.0.7\r\n");
     assert_eq!(request.field("x-forwarded-for"), Some("203.0.113.9, 127.0.0.7, 127.0.0.1"));
+}
+
+#[test]
+fn the_access_log_tells_of_tls_and_of_requests_that_are_none() {
+    let upstream = Upstream::tagged();
+    let ca = Authority::new();
+    let edge = Edge::simple(upstream.port());
+    let certificate = edge.certificate("a", &ca.issue(&["a.test"], VALID));
+    let log = edge.file("access.log", "");
+    let edge =
+        edge.runtime(&format!("[logging]\naccess = {{ path = {log:?}, format = \"json\" }}"));
+    let tls = format!("tls = {{ certificates = [{certificate}] }}");
+    let weir = Weir::start(edge.listener("secure", &tls));
+    let cases = [
+        ("GET /good HTTP/1.1\r\nHost: a\r\n\r\n", 200, "GET", ""),
+        ("GET /two HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "GET", "repeated_host"),
+        ("GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n", 400, "-", "bad_target_char"),
+    ];
+    let measured = || weir.metric("weir_request_duration_seconds_count", &[("listener", "web")]);
+    let before = measured();
+    for (request, status, ..) in cases {
+        let mut client = weir.client();
+        client.send(request).expect("it is sent");
+        assert_eq!(client.reply("GET").status, status, "{request:?}");
+    }
+    let mut client = Client::tls(weir.address("secure"), "a.test", ca.client()).expect("TLS");
+    assert_eq!(client.get("/secure").map(|r| r.status), Ok(200));
+    let read = || std::fs::read_to_string(&log).expect("there is a log");
+    wait::until("every request is in the log", SOON, || read().lines().count() >= 4);
+    let text = read();
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("it is JSON"));
+    let mut lines: Vec<serde_json::Value> = lines.collect();
+    let secure = lines.pop().expect("a line");
+    assert_eq!(secure["tls_version"], "TLSv1.3", "{secure}");
+    assert!(secure["tls_cipher"].as_str().is_some_and(|c| c.starts_with("TLS_")), "{secure}");
+    for (line, (_, status, method, reason)) in lines.iter().zip(cases) {
+        let told = (&line["status"], &line["method"], line["reason"].as_str().unwrap_or_default());
+        assert_eq!(told, (&status.into(), &method.into(), reason), "{line}");
+        assert_eq!(line["fault"].as_str(), (!reason.is_empty()).then_some("client"), "{line}");
+        assert!(line.get("tls_version").is_none(), "{line}");
+    }
+    assert_eq!(measured() - before, 3.0, "each is measured");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::buffers::Lent;
 use crate::exchange::{Client, Exchange, Host, Outcome, Peer, Stage};
 use crate::lifecycle;
 use crate::sources::Place;
+use crate::stage::record::{self, Refused};
 use crate::stage::reply;
 use crate::timer::{self, NEVER, Timer};
 use crate::worker::{Local, Phase, Worker};
@@ -162,8 +163,9 @@ impl Connection {
             let next = match read {
                 Ok(meaning) => self.one(parser, meaning, started).await,
                 Err(fault) => {
+                    let next = self.refuse(fault, &parser, started).await;
                     self.worker.keep_request_parser(parser);
-                    self.refuse(fault).await
+                    next
                 }
             };
             if next != Next::Idle || !self.client.body.has_surplus() {
@@ -226,14 +228,14 @@ impl Connection {
     }
 
     /// Answers a head that could not be read.
-    async fn refuse(&mut self, fault: HeadFault) -> Next {
+    async fn refuse(&mut self, fault: HeadFault, parser: &RequestParser, started: Instant) -> Next {
         let stats = self.local.plan.stats.shard(self.worker.index);
-        let (status, says, keep) = match &fault {
+        let (status, says, reason, keep) = match &fault {
             HeadFault::Nothing => return Next::Idle,
             HeadFault::Ended | HeadFault::Cut => return Next::Close,
             HeadFault::Late => {
                 stats.hit(Limit::Head);
-                (408, "The request head came too slowly.".to_owned(), None)
+                (408, "The request head came too slowly.".to_owned(), "head_timeout", None)
             }
             HeadFault::Head(error) | HeadFault::Meaning { error, .. } => {
                 match error {
@@ -249,14 +251,13 @@ impl Connection {
                     HeadFault::Meaning { keep: true, len, .. } => Some(len),
                     _ => None,
                 };
-                (error.status(), format!("The request is malformed: {error}."), keep)
+                let says = format!("The request is malformed: {error}.");
+                (error.status(), says, error.name(), keep)
             }
         };
-        stats.requests.inc();
-        let class = usize::from(status / 100).saturating_sub(1);
-        stats.replies.get(class).inspect(|counter| counter.inc());
         self.served += 1;
-        reply::malformed(&self.worker, status, &says, keep.is_some(), self.client.reply.interim());
+        let out = self.client.reply.interim();
+        let body = reply::malformed(&self.worker, status, &says, keep.is_some(), out);
         let stage = Stage {
             worker: &self.worker,
             listener: &self.local.plan,
@@ -264,6 +265,17 @@ impl Connection {
             local: &self.local,
         };
         let sent = reply::send(stage, &mut self.client).await;
+        let bytes = self.client.body.buffer.as_ref().map_or(&[][..], Lent::filled);
+        let parsed = matches!(fault, HeadFault::Meaning { .. });
+        let refused = Refused {
+            peer: &self.peer,
+            head: parsed.then(|| (parser.head(), bytes)),
+            started,
+            status,
+            bytes_out: body as u64,
+            reason,
+        };
+        record::refused(stage, &self.client, &refused);
         match (sent, keep) {
             (true, Some(len)) => {
                 if let Some(buffer) = &mut self.client.body.buffer {

@@ -1,12 +1,15 @@
 //! Stage: what is left of a request when it is over: numbers, a log line, and a word to the
 //! operator where somebody has to change something.
 
-use crate::exchange::{Client, Exchange, Stage};
+use crate::exchange::{Client, Exchange, Peer, Stage};
 use crate::reason::Side;
-use core_wire::h1::head::{Known, Version};
+use crate::stream::Stream;
+use crate::tls::Session;
+use core_wire::h1::head::{Known, RequestHead, Span, Version};
 use process_runtime::access_log::AccessRecord;
 use process_runtime::operator_log;
-use std::time::{SystemTime, UNIX_EPOCH};
+use rustls::{CipherSuite, ProtocolVersion};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Counts and logs.
 pub(crate) fn write(stage: Stage<'_>, exchange: &Exchange, client: &Client) {
@@ -34,6 +37,7 @@ pub(crate) fn write(stage: Stage<'_>, exchange: &Exchange, client: &Client) {
     {
         let (host, pool) = target_names(stage, exchange);
         let request = exchange.request();
+        let (tls_version, tls_cipher) = tls(&client.stream);
         log.record(&AccessRecord {
             time_unix_ms: unix_ms(),
             client: exchange.client,
@@ -54,12 +58,89 @@ pub(crate) fn write(stage: Stage<'_>, exchange: &Exchange, client: &Client) {
             retries: outcome.retries,
             referer: exchange.field(Known::Referer),
             user_agent: exchange.field(Known::UserAgent),
-            tls_version: None,
-            tls_cipher: None,
+            tls_version,
+            tls_cipher,
             reason: outcome.reason.map(|reason| reason.name()),
             fault: outcome.reason.map(|reason| reason.side().name()),
         });
     }
+}
+
+/// A request whose head could not be read, or asks for what is not served.
+pub(crate) struct Refused<'a> {
+    pub(crate) peer: &'a Peer,
+    /// The head and its bytes, where there is one.
+    pub(crate) head: Option<(&'a RequestHead, &'a [u8])>,
+    pub(crate) started: Instant,
+    pub(crate) status: u16,
+    pub(crate) bytes_out: u64,
+    pub(crate) reason: &'static str,
+}
+
+/// Counts and logs a request that did not become an exchange.
+pub(crate) fn refused(stage: Stage<'_>, client: &Client, refused: &Refused<'_>) {
+    let stats = stage.listener.stats.shard(stage.worker.index);
+    stats.requests.inc();
+    let class = usize::from(refused.status / 100).saturating_sub(1);
+    stats.replies.get(class).inspect(|counter| counter.inc());
+    stats.bytes_out.add(refused.bytes_out);
+    let us = u64::try_from(refused.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    stats.latency.record(us);
+    let mut log = stage.worker.log.borrow_mut();
+    let Some(log) = log.as_mut().filter(|log| log.enabled()) else { return };
+    let known = |part: fn(&RequestHead) -> Span| {
+        refused.head.map_or(&b"-"[..], |(head, bytes)| part(head).get(bytes))
+    };
+    let (tls_version, tls_cipher) = tls(&client.stream);
+    log.record(&AccessRecord {
+        time_unix_ms: unix_ms(),
+        client: refused.peer.address.ip().to_canonical(),
+        method: known(|head| head.method_span),
+        scheme: if refused.peer.https { "https" } else { "http" },
+        host: b"",
+        target: known(|head| head.target.whole),
+        protocol: match refused.head.map(|(head, _)| head.version) {
+            None => "-",
+            Some(Version::Http11) => "HTTP/1.1",
+            Some(_) => "HTTP/1.0",
+        },
+        status: refused.status,
+        bytes_out: refused.bytes_out,
+        bytes_in: 0,
+        duration_us: us,
+        upstream_us: None,
+        listener: &stage.listener.config.name,
+        load_balancer: None,
+        pool: None,
+        origin: None,
+        retries: 0,
+        referer: None,
+        user_agent: None,
+        tls_version,
+        tls_cipher,
+        reason: Some(refused.reason),
+        fault: Some(Side::Client.name()),
+    });
+}
+
+/// Version and cipher suite of a client's TLS connection, as the standards write them.
+fn tls(stream: &Stream) -> (Option<&'static str>, Option<&'static str>) {
+    let Stream::Tls(stream) = stream else { return (None, None) };
+    let Session::Server(session) = stream.session() else { return (None, None) };
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => Some("TLSv1.3"),
+        Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
+        _ => None,
+    };
+    let cipher = match session.negotiated_cipher_suite().map(|suite| suite.suite()) {
+        // rustls names the version in the suites of TLS 1.3; RFC 8446 §B.4 does not.
+        Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => Some("TLS_AES_128_GCM_SHA256"),
+        Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => Some("TLS_AES_256_GCM_SHA384"),
+        Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => Some("TLS_CHACHA20_POLY1305_SHA256"),
+        Some(other) => other.as_str(),
+        None => None,
+    };
+    (version, cipher)
 }
 
 type Names<'a> = (Option<&'a str>, Option<(&'a str, &'a str)>);

@@ -454,8 +454,15 @@ fn page(status: u16, says: &str, json: bool) -> (String, &'static str) {
     (body, "text/html; charset=utf-8")
 }
 
-/// The bytes of a reply to a request whose head could not be read or is not served.
-pub(crate) fn malformed(worker: &Worker, status: u16, says: &str, keep: bool, out: &mut Vec<u8>) {
+/// The bytes of a reply to a request whose head could not be read or is not served. Says how many
+/// are of its body.
+pub(crate) fn malformed(
+    worker: &Worker,
+    status: u16,
+    says: &str,
+    keep: bool,
+    out: &mut Vec<u8>,
+) -> usize {
     let (body, kind) = page(status, says, false);
     let mut head = HeadWriter::new(out);
     let mut write = || -> Result<(), WriteError> {
@@ -470,10 +477,12 @@ pub(crate) fn malformed(worker: &Worker, status: u16, says: &str, keep: bool, ou
         head.content_length(body.len() as u64);
         if keep { Ok(()) } else { head.connection(b"close") }
     };
-    if write().is_ok() {
-        head.finish();
-        out.extend_from_slice(body.as_bytes());
+    if write().is_err() {
+        return 0;
     }
+    head.finish();
+    out.extend_from_slice(body.as_bytes());
+    body.len()
 }
 
 /// Writes what waits for the client; false when it does not take it.
