@@ -52,7 +52,6 @@ pub(crate) struct PoolPlan {
 /// What is done with a request, with the rules that apply to it, the widest first.
 #[derive(Debug)]
 pub(crate) struct RoutePlan {
-    pub(crate) name: core_model::config::Name,
     pub(crate) path: PathMatch,
     pub(crate) action: Action,
     pub(crate) rules: RouteRules,
@@ -122,7 +121,6 @@ pub struct Plan {
     /// How long connections may finish once their listener is gone.
     pub(crate) drain_timeout: Duration,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
-    pub(crate) pools: Arc<Vec<Arc<PoolPlan>>>,
 }
 
 /// What survives from plan to plan beside the live table.
@@ -263,7 +261,7 @@ impl Plan {
         }
         if faults.is_empty() {
             let drain_timeout = config.runtime.drain_timeout;
-            Ok(Self { generation: snapshot.generation, drain_timeout, listeners, pools })
+            Ok(Self { generation: snapshot.generation, drain_timeout, listeners })
         } else {
             Err(faults)
         }
@@ -309,7 +307,6 @@ fn hosts(config: &Config, listener: ListenerId, pools: &Arc<Vec<Arc<PoolPlan>>>)
 
 fn host_plan(balancer: &LoadBalancer, pools: &Arc<Vec<Arc<PoolPlan>>>) -> HostPlan {
     let route = |route: &Route| RoutePlan {
-        name: route.name.clone(),
         path: route.path.clone(),
         action: route.action.clone(),
         rules: route.rules.clone(),
@@ -319,7 +316,6 @@ fn host_plan(balancer: &LoadBalancer, pools: &Arc<Vec<Arc<PoolPlan>>>) -> HostPl
         rules: balancer.rules.clone(),
         routes: balancer.routes.iter().map(route).collect(),
         default: RoutePlan {
-            name: "/".into(),
             path: PathMatch::Prefix("/".into()),
             action: balancer.default.clone(),
             rules: RouteRules::default(),

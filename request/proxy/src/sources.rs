@@ -56,6 +56,7 @@ impl Sources {
     }
 
     /// Number of open connections.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Relaxed)
     }
