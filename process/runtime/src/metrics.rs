@@ -284,6 +284,8 @@ pub struct WorkerStats {
     pub pool_miss: Counter,
     /// Buffers lent at this moment (a gauge, written by the worker's clock).
     pub buffers_lent: AtomicU64,
+    /// Bytes of bodies moved by splice(2), counted with the worker's clock.
+    pub spliced_bytes: Counter,
     /// Ticks of the worker's clock; one that stands still means a stuck worker.
     pub beats: Counter,
 }

@@ -300,6 +300,9 @@ fn workers(out: &mut Encoder, source: &StatusSource) {
     }
     out.family("weir_buffers_lent", "gauge", "Buffers that connections hold at this moment.");
     out.sample("weir_buffers_lent", &[], stats.sum(|s| s.buffers_lent.load(Relaxed)) as f64);
+    let name = "weir_spliced_bytes_total";
+    out.family(name, "counter", "Bytes of bodies moved inside the kernel (splice), both ways.");
+    out.sample(name, &[], stats.sum(|s| s.spliced_bytes.get()) as f64);
     out.family("weir_workers", "gauge", "Worker threads.");
     out.sample("weir_workers", &[], source.live().workers() as f64);
 }
