@@ -199,3 +199,23 @@ fn left_tells_what_is_owed() {
     decoder.decode(b"llo").unwrap();
     assert_eq!((decoder.left(), decoder.is_done()), (Some(0), true));
 }
+
+#[test]
+fn content_that_goes_by_unseen_is_counted() {
+    use BodyError::{EndedEarly, Overrun, TooLarge};
+    let decoder = |framing, body_bytes| {
+        BodyDecoder::new(framing, BodyLimits { body_bytes, ..BodyLimits::default() })
+    };
+    let mut exact = decoder(Framing::Exact(10), 10);
+    assert_eq!(exact.decode(b"abc").map(|decoded| decoded.consumed), Ok(3));
+    assert_eq!(exact.pass(6), Ok(()));
+    assert_eq!((exact.left(), exact.seen(), exact.end()), (Some(1), 9, Err(EndedEarly)));
+    assert_eq!(exact.pass(2), Err(Overrun));
+    assert_eq!(exact.pass(1), Ok(()));
+    assert_eq!((exact.is_done(), exact.seen(), exact.end()), (true, 10, Ok(())));
+    assert_eq!(exact.pass(1), Err(Overrun));
+    assert_eq!(decoder(Framing::Exact(10), 9).pass(10), Err(TooLarge));
+    for framing in [Framing::Chunked, Framing::Eof, Framing::None] {
+        assert_eq!(decoder(framing, 10).pass(1), Err(Overrun), "{framing:?}");
+    }
+}
