@@ -20,6 +20,8 @@ mod peers;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod splice;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tls;
