@@ -83,7 +83,10 @@ impl FromStr for ListenAddress {
             return Err(format!("`{text}`: a Unix socket needs an absolute path"));
         }
         text.parse().map(Self::Tcp).map_err(|_| {
-            format!("`{text}` is not an address with a port such as 0.0.0.0:443, [::]:443 or unix:/run/weir/admin.sock")
+            format!(
+                "`{text}` is not an address with a port such as 0.0.0.0:443, [::]:443 or \
+                 unix:/run/weir/admin.sock"
+            )
         })
     }
 }

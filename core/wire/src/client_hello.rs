@@ -213,6 +213,7 @@ fn extension(
 /// A host name of RFC 6066 §3 in lower case: letters, digits, `-`, `_` and dots, no empty label
 /// and no dot at the end.
 fn host_name(name: &[u8]) -> Option<String> {
+    /// Bytes of a name: the 255 of RFC 1035 §2.3.4 without the length in front and the root.
     const NAME_MAX: usize = 253;
     let text = core::str::from_utf8(name).ok()?;
     let fits = text.len() <= NAME_MAX

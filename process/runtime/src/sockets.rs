@@ -30,8 +30,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// Probes without an answer before the connection is given up: three minutes of silence in all.
 pub const KEEPALIVE_PROBES: u32 = 3;
 
-/// Time within which a listener under retirement gives its address up, with room for the worker that
-/// does it to come to its turn.
+/// Time within which a listener under retirement gives its address up, with room for the worker
+/// that does it to come to its turn.
 const RETIRED_WITHIN: Duration = Duration::from_secs(2);
 const _: () = assert!(RETIRED_WITHIN.as_millis() > 2 * crate::retire::HANDSHAKE_MAX.as_millis());
 

@@ -263,7 +263,8 @@ impl Control {
                     Order::Reload => { self.reload().await; }
                 },
                 Some(ask) = asked.recv() => {
-                    let outcome = if ask.dry { self.differences().await } else { self.reload().await };
+                    let outcome =
+                        if ask.dry { self.differences().await } else { self.reload().await };
                     // Who asked may have gone.
                     let _ = ask.answer.send(outcome);
                 }

@@ -8,8 +8,8 @@ mod process;
 mod route;
 
 pub use listener::{
-    Certificate, ClientAuth, HeaderNamePolicy, KeyKind, Limits, Listener, PinnedBytes, Protocol, ProxyProtocolIn, Timeouts,
-    Tls, TlsVersion,
+    Certificate, ClientAuth, HeaderNamePolicy, KeyKind, Limits, Listener, PinnedBytes, Protocol,
+    ProxyProtocolIn, Timeouts, Tls, TlsVersion,
 };
 pub use origin::{
     Breakers, CodeRange, Keepalive, Monitor, MonitorKind, Origin, OriginAddress, OriginSteering,

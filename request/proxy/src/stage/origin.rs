@@ -86,16 +86,9 @@ pub(crate) async fn fetch(
         if retrying.is_some() {
             stats.retries.inc();
         }
-        let (failure, body) = match attempt(
-            stage,
-            exchange,
-            client,
-            target,
-            (pool, origin),
-            kept_body.take(),
-        )
-        .await
-        {
+        let at: (&PoolPlan, _) = (pool, origin);
+        let tried_one = attempt(stage, exchange, client, target, at, kept_body.take()).await;
+        let (failure, body) = match tried_one {
             Ok(upstream) => {
                 note_success(pool, &origin.live);
                 return Ok(upstream);

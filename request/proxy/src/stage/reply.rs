@@ -447,7 +447,8 @@ fn page(status: u16, says: &str, json: bool) -> (String, &'static str) {
         return (body, "application/json");
     }
     let body = format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{status} {title}</title>\n\
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <title>{status} {title}</title>\n\
          <body style=\"font:16px system-ui;margin:4em auto;max-width:32em\">\
          <h1>{status} {title}</h1><p>{says}</p></body></html>\n"
     );

@@ -341,7 +341,8 @@ fn row_29_status_lines() {
 #[test]
 fn known_names_are_found_in_any_case() {
     let names = "connection TRANSFER-encoding Content-Length hOsT te dAtE Via \
-                 Strict-Transport-Security CF-Connecting-IP cf-connecting-ipv6 If-Unmodified-Since x-forwarded-proto";
+                 Strict-Transport-Security CF-Connecting-IP cf-connecting-ipv6 \
+                 If-Unmodified-Since x-forwarded-proto";
     for name in names.split_whitespace() {
         let known = Known::of(name.as_bytes());
         assert!(known.as_str().eq_ignore_ascii_case(name), "{name}: {known:?}");
