@@ -123,11 +123,14 @@ pub struct Plan {
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
 }
 
+/// Ticket keys with the listener and the settings they were made for.
+type KeptTickets = (Arc<str>, core_model::config::Tls, Arc<Tickets>);
+
 /// What survives from plan to plan beside the live table.
 #[derive(Debug, Default)]
 pub struct Kept {
     transports: Mutex<Vec<Arc<Transport>>>,
-    tickets: Mutex<Vec<(Arc<str>, core_model::config::Tls, Arc<Tickets>)>>,
+    tickets: Mutex<Vec<KeptTickets>>,
     sources: Mutex<Vec<(Arc<str>, Arc<Sources>)>>,
 }
 
@@ -171,7 +174,7 @@ impl Kept {
     fn tickets(&self, listener: &Listener) -> Option<Arc<Tickets>> {
         let tls = listener.tls.as_ref()?;
         let mut kept = locked(&self.tickets);
-        let same = |(name, old, _): &&(Arc<str>, core_model::config::Tls, Arc<Tickets>)| {
+        let same = |(name, old, _): &&KeptTickets| {
             *name == listener.name
                 && old.ticket_keys == tls.ticket_keys
                 && old.ticket_rotation == tls.ticket_rotation

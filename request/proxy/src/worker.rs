@@ -85,6 +85,7 @@ impl Shared {
 }
 
 /// What the tasks of one worker share. It never leaves its thread.
+#[expect(clippy::vec_box, reason = "a parser is lent out in its box, which is large")]
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,

@@ -110,7 +110,8 @@ fn head(
     out.status_line(reply.status)?;
     let changed = rules.iter().any(|r| !r.response_headers.is_empty());
     out.copy_run(buffer, &reply.fields, |field: &Field| {
-        !field.hop && !(changed && is_replaced(&rules, field.name.get(buffer)))
+        let dropped = field.hop || (changed && is_replaced(&rules, field.name.get(buffer)));
+        !dropped
     })?;
     if !reply.fields.iter().any(|field| field.known == Known::Date) {
         out.date(&stage.worker.date());

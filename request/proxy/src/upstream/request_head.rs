@@ -42,10 +42,11 @@ pub(crate) fn write(
     let drop_odd = stage.listener.config.header_names == HeaderNamePolicy::Drop;
     let changed = rules.iter().any(|r| !r.request_headers.is_empty());
     head.copy_run(buffer, &request.fields, |field| {
-        !field.hop
-            && !is_owned(field.known)
-            && !(drop_odd && field.odd_name)
-            && !(changed && is_replaced(&rules, field.name.get(buffer)))
+        let dropped = field.hop
+            || is_owned(field.known)
+            || (drop_odd && field.odd_name)
+            || (changed && is_replaced(&rules, field.name.get(buffer)));
+        !dropped
     })?;
     forwarding(exchange, origin, &mut head)?;
     for (name, value) in rules.iter().flat_map(|r| &r.request_headers.set) {
