@@ -35,6 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "a sender holds its pipe in the box, to stay small")]
     static FREE: RefCell<Vec<Box<Pipe>>> = const { RefCell::new(Vec::new()) };
     static OPEN: Cell<usize> = const { Cell::new(0) };
     static MOVED: Cell<u64> = const { Cell::new(0) };
