@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The configuration is wrong, or a reload was refused, or a demo request failed.
-pub const EXIT_REFUSED: u8 = 1;
+pub(crate) const EXIT_REFUSED: u8 = 1;
 /// The command could not do its work: an address in use, no such file, no running process.
-pub const EXIT_FAILED: u8 = 3;
+pub(crate) const EXIT_FAILED: u8 = 3;
 
 /// A content-delivery edge for people who run their own servers.
 #[derive(Parser, Debug)]
@@ -20,14 +20,14 @@ pub const EXIT_FAILED: u8 = 3;
                   2 the command line is wrong; 3 the command could not do its work.\n\
                   First steps: `weir demo`, then `weir check FILE` and `weir run FILE`."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 /// What weir is asked to do.
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Start three origins and a Weir before them, send requests, and show what happens.
     Demo(demo::Options),
     /// Serve what FILE says until TERM (drain), INT (quick) or a fault.
@@ -82,7 +82,7 @@ pub enum Command {
 impl Command {
     /// The command that was typed.
     #[must_use]
-    pub fn of(cli: Cli) -> Self {
+    pub(crate) fn of(cli: Cli) -> Self {
         cli.command
     }
 
@@ -90,7 +90,7 @@ impl Command {
     ///
     /// # Errors
     /// Whatever kept it from its work, for people.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Demo(options) => demo::run(&options),
             Self::Run { file } => server::run_file(&file),

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Prints faults for people, with their number at the end.
-pub fn print_faults(faults: &[Fault]) {
+pub(crate) fn print_faults(faults: &[Fault]) {
     for fault in faults {
         eprintln!("{fault}");
     }
@@ -23,7 +23,7 @@ pub fn print_faults(faults: &[Fault]) {
 ///
 /// # Errors
 /// When the answer cannot be printed.
-pub fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (faults, warnings) = match config_file::load(file) {
         Err(faults) => (faults, Vec::new()),
         Ok(loaded) => {
@@ -57,7 +57,7 @@ pub fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// Never; the form is that of the other commands.
-pub fn print_defaults() -> anyhow::Result<ExitCode> {
+pub(crate) fn print_defaults() -> anyhow::Result<ExitCode> {
     print!("{}", config_file::print_defaults());
     Ok(ExitCode::SUCCESS)
 }
@@ -66,7 +66,7 @@ pub fn print_defaults() -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When the schema cannot be printed.
-pub fn schema() -> anyhow::Result<ExitCode> {
+pub(crate) fn schema() -> anyhow::Result<ExitCode> {
     println!("{}", serde_json::to_string_pretty(&config_file::json_schema())?);
     Ok(ExitCode::SUCCESS)
 }
@@ -75,7 +75,7 @@ pub fn schema() -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When no weir answers at the address.
-pub fn reload(admin: &ListenAddress) -> anyhow::Result<ExitCode> {
+pub(crate) fn reload(admin: &ListenAddress) -> anyhow::Result<ExitCode> {
     let outcome = ask(admin, "/reload")?;
     for note in &outcome.notes {
         println!("{note}");
@@ -101,7 +101,7 @@ fn ask(admin: &ListenAddress, path: &str) -> anyhow::Result<ReloadOutcome> {
 ///
 /// # Errors
 /// When the answer cannot be printed.
-pub fn diff_files(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn diff_files(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let mut configs = Vec::new();
     let mut faults = Vec::new();
     for file in [old, new] {
@@ -128,7 +128,7 @@ pub fn diff_files(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCode
 ///
 /// # Errors
 /// When no weir answers at the address.
-pub fn diff_running(admin: &ListenAddress, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn diff_running(admin: &ListenAddress, json: bool) -> anyhow::Result<ExitCode> {
     let outcome = ask(admin, "/diff")?;
     if json {
         println!("{}", serde_json::to_string_pretty(&outcome)?);

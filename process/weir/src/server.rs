@@ -6,7 +6,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use control_plane::probe::Prober;
 use core_model::config::Config;
-use core_model::{Fault, ListenAddress, Snapshot};
+use core_model::{Fault, Snapshot};
 use process_runtime::access_log::AccessLog;
 use process_runtime::accounts::ServiceUser;
 use process_runtime::admin::{Admin, ReloadOutcome};
@@ -41,7 +41,7 @@ pub(crate) struct Ask {
 ///
 /// # Errors
 /// What kept it from starting.
-pub fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
     // Sockets handed in are taken before anything else opens a descriptor.
     let activated = Activated::from_env().context("sockets of the service manager")?;
     let loaded = match config_file::load(file) {
@@ -101,11 +101,6 @@ pub(crate) fn bind(config: Config, mut activated: Activated) -> anyhow::Result<R
 }
 
 impl Ready {
-    /// Where the admin server listens.
-    pub(crate) fn admin(&self) -> Option<ListenAddress> {
-        self.admin.as_ref().and_then(Admin::address)
-    }
-
     /// Serves until a signal or `stop`, which begins once it serves, ends it. Between that and the
     /// end of the connections `last` is waited for.
     pub(crate) fn serve(
