@@ -28,7 +28,8 @@ pub(crate) fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
         Err(faults) => (faults, Vec::new()),
         Ok(loaded) => {
             let tls = Edge::check(&Snapshot::first(loaded.config)).err().unwrap_or_default();
-            let place = core_model::Place { file: file.display().to_string(), ..Default::default() };
+            let place =
+                core_model::Place { file: file.display().to_string(), ..Default::default() };
             let fault = |error: &request_proxy::TlsError| Fault {
                 place: place.clone(),
                 what: error.to_string(),

@@ -196,8 +196,7 @@ mod tests {
             file: "ca.pem".into(),
         };
         let optional = ClientAuth::Optional { authorities: vec![pinned(7)], file: "ca.pem".into() };
-        let all =
-            [ClientAuth::None, optional, required(&[7]), required(&[8]), required(&[7, 8])];
+        let all = [ClientAuth::None, optional, required(&[7]), required(&[8]), required(&[7, 8])];
         let hour = Duration::from_secs(3600);
         let keys = |auth: &ClientAuth| Tickets::new("web", auth, &[pinned(1)], hour).unwrap();
         for (n, before) in all.iter().enumerate() {
