@@ -113,7 +113,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        // A thread that ends counts no longer.
+        // The count ends with its thread.
         let _ = OPEN.try_with(|open| open.set(open.get().saturating_sub(1)));
     }
 }
