@@ -276,12 +276,12 @@ fn keepalive() {
 
 #[test]
 fn tunnel_idle() {
-    let (weir, upstream) = listening("timeouts = { tunnel_idle = \"1s\" }");
+    let (weir, upstream) = listening("timeouts = { tunnel_idle = \"2s\" }");
     let mut socket = WebSocket::open(weir.web(), "/ws");
-    for n in 0..4 {
+    for n in 0..5 {
         // Longer than the limit in all, but never silent for it.
         assert_eq!(socket.echo("hello"), "hello", "{n}");
-        assert!(matches!(socket.0.end(Duration::from_millis(400)), End::Open(_)), "{n}");
+        assert!(matches!(socket.0.end(Duration::from_millis(600)), End::Open(_)), "{n}");
     }
     assert!(matches!(socket.0.end(SOON), End::Closed(_)));
     counted(&weir, "tunnel_idle");
