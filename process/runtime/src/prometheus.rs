@@ -9,7 +9,8 @@ use crate::live::{Health, OriginLive, PoolLive, now_ms, origin_of};
 use crate::metrics::{Counter, Histogram, LATENCY_BOUNDS_US, Limit, ListenerStats, OriginStats};
 use crate::metrics::{ListenerNumbers, Sharded};
 use crate::status::{OriginState, StatusSource};
-use core_model::config::{Name, Origin, Pool};
+use core_model::config::{Listener, Name, Origin, Pool};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,6 +28,7 @@ pub fn encode(source: &StatusSource) -> String {
     process(&mut out, source);
     listeners(&mut out, &source.live().listeners());
     let snapshot = source.snapshot();
+    certificates(&mut out, &snapshot.config.listeners);
     let pools: Vec<_> = snapshot.config.pools.iter().map(|p| PoolView::of(source, p)).collect();
     origins(&mut out, &pools);
     origin_gauges(&mut out, &pools);
@@ -37,6 +39,25 @@ pub fn encode(source: &StatusSource) -> String {
 }
 
 /// A pool with its live state.
+/// When certificates end. Several of one name (ECDSA and RSA) are one series: the soonest counts.
+fn certificates(out: &mut Encoder, listeners: &[Listener]) {
+    let name = "weir_certificate_not_after_seconds";
+    let help = "End of a certificate, seconds since 1970, by its first DNS name; the soonest of \
+                several.";
+    out.family(name, "gauge", help);
+    for listener in listeners {
+        let mut ends: BTreeMap<&str, i64> = BTreeMap::new();
+        for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+            let first = certificate.names.first().map_or("-", String::as_str);
+            let end = ends.entry(first).or_insert(certificate.not_after);
+            *end = certificate.not_after.min(*end);
+        }
+        for (first, end) in ends {
+            out.sample(name, &[("listener", &listener.name), ("name", first)], end as f64);
+        }
+    }
+}
+
 struct PoolView<'a> {
     pool: &'a Pool,
     live: Arc<PoolLive>,

@@ -3,7 +3,7 @@
 use crate::support::client::{Client, End};
 use crate::support::edge::Edge;
 use crate::support::process::Weir;
-use crate::support::tls::{Authority, Pem, VALID};
+use crate::support::tls::{Authority, Pem, VALID, Years};
 use crate::support::upstream::Upstream;
 use crate::support::wait::{self, SOON};
 use std::sync::Arc;
@@ -20,6 +20,20 @@ fn listener(edge: Edge, pems: &[&Pem], lines: &str) -> Edge {
         pems.iter().enumerate().map(|(n, pem)| edge.certificate(&format!("c{n}"), pem)).collect();
     let tls = format!("tls = {{ certificates = [{}]{lines} }}", list.join(", "));
     edge.listener("web", &tls)
+}
+
+#[test]
+fn the_end_of_certificates_is_a_metric() {
+    const END_OF_2049: f64 = 2_524_608_000.0;
+    const YEAR: f64 = 366.0 * 86_400.0;
+    let ca = Authority::new();
+    let long = ca.issue(&["a.test", "b.test"], VALID);
+    let short = ca.issue(&["a.test"], Years(2020, 2050));
+    let (weir, _upstream) = secure(&[&long, &short], "");
+    let end = |labels: &[(&str, &str)]| weir.metric("weir_certificate_not_after_seconds", labels);
+    let soonest = end(&[("listener", "web"), ("name", "a.test")]);
+    assert!((soonest - END_OF_2049).abs() < YEAR, "{soonest}");
+    assert!((end(&[]) - soonest).abs() < 1.0, "one series for one name");
 }
 
 #[test]

@@ -133,7 +133,8 @@ fn row_20_chunk_sizes() {
 #[test]
 fn row_21_trailers() {
     let text = "0⏎Content-Length: 9⏎Host: evil⏎X-Forwarded-For: 1⏎grpc-status:0⏎x_y: 1⏎\
-                Authorization: a⏎cf-ray: a⏎CF-Worker: a⏎x-forwarded-mine: a⏎Grpc-Message: hi there⏎⏎rest";
+                Authorization: a⏎cf-ray: a⏎CF-Worker: a⏎x-forwarded-mine: a⏎\
+                Grpc-Message: hi there⏎⏎rest";
     check(text, Ok(("", "rest", "grpc-status: 0⏎Grpc-Message: hi there⏎")));
     refused("0⏎A : b⏎⏎", BodyError::Trailer);
     refused("0⏎A: b⏎ c⏎⏎", BodyError::Trailer);
