@@ -155,6 +155,15 @@ impl Exchange {
         span.get(self.head.filled())
     }
 
+    /// The host in lower case, as bytes.
+    #[inline]
+    pub(crate) fn host_bytes(&self) -> &[u8] {
+        match &self.host {
+            Host::AsSent(span) => self.text(*span),
+            Host::Lowered(host) => host.as_bytes(),
+        }
+    }
+
     /// The host in lower case.
     pub(crate) fn host(&self) -> &str {
         match &self.host {

@@ -55,6 +55,30 @@ pub(crate) struct RoutePlan {
     pub(crate) path: PathMatch,
     pub(crate) action: Action,
     pub(crate) rules: RouteRules,
+    pub(crate) effect: Effect,
+}
+
+/// Which kinds of rules apply to a route, those of its host and listener included; most routes
+/// have none, and their requests do not look for any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Effect {
+    pub(crate) redirect_https: bool,
+    pub(crate) request_headers: bool,
+    /// Reply fields are set or removed, or HSTS is added.
+    pub(crate) reply_headers: bool,
+    pub(crate) path: bool,
+}
+
+impl Effect {
+    fn of(rules: [&RouteRules; 3]) -> Self {
+        let any = |test: fn(&RouteRules) -> bool| rules.iter().any(|rule| test(rule));
+        Self {
+            redirect_https: any(|r| r.redirect_https.is_some()),
+            request_headers: any(|r| !r.request_headers.is_empty()),
+            reply_headers: any(|r| !r.response_headers.is_empty() || r.hsts.is_some()),
+            path: any(|r| r.strip_prefix.is_some() || r.add_prefix.is_some()),
+        }
+    }
 }
 
 /// One host of one listener.
@@ -70,25 +94,28 @@ pub(crate) struct HostPlan {
 /// The hosts that a listener serves.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    exact: HashMap<String, Arc<HostPlan>, foldhash::fast::RandomState>,
-    wildcard: HashMap<String, Arc<HostPlan>, foldhash::fast::RandomState>,
+    exact: HashMap<Vec<u8>, Arc<HostPlan>, foldhash::fast::RandomState>,
+    wildcard: HashMap<Vec<u8>, Arc<HostPlan>, foldhash::fast::RandomState>,
     any: Option<Arc<HostPlan>>,
 }
 
 impl Hosts {
     /// The load balancer of `host` (lower case, without port): the exact one, then the longest
     /// wildcard, then `*`.
-    pub(crate) fn find(&self, host: &str) -> Option<&Arc<HostPlan>> {
-        if let Some(found) = self.exact.get(host) {
+    #[inline]
+    pub(crate) fn find(&self, host: &[u8]) -> Option<&Arc<HostPlan>> {
+        if !self.exact.is_empty()
+            && let Some(found) = self.exact.get(host)
+        {
             return Some(found);
         }
         if !self.wildcard.is_empty() {
             let mut rest = host;
-            while let Some((_, parent)) = rest.split_once('.') {
-                if let Some(found) = self.wildcard.get(parent) {
+            while let Some(dot) = memchr::memchr(b'.', rest) {
+                rest = rest.get(dot + 1..).unwrap_or_default();
+                if let Some(found) = self.wildcard.get(rest) {
                     return Some(found);
                 }
-                rest = parent;
             }
         }
         self.any.as_ref()
@@ -289,18 +316,20 @@ fn pool_plan(pool: &Pool, live: &LiveTable, kept: &Kept, faults: &mut Vec<TlsErr
 
 fn hosts(config: &Config, listener: ListenerId, pools: &Arc<Vec<Arc<PoolPlan>>>) -> Hosts {
     let mut hosts = Hosts::default();
+    let none = RouteRules::default();
+    let rules = config.listeners.get(listener.0).map_or(&none, |listener| &listener.rules);
     for balancer in &config.load_balancers {
         let here = balancer.listeners.is_empty() || balancer.listeners.contains(&listener);
         if !balancer.enabled || !here {
             continue;
         }
-        let plan = Arc::new(host_plan(balancer, pools));
+        let plan = Arc::new(host_plan(balancer, rules, pools));
         match &balancer.host {
             HostPattern::Exact(host) => {
-                hosts.exact.insert(host.clone(), plan);
+                hosts.exact.insert(host.clone().into_bytes(), plan);
             }
             HostPattern::Wildcard(parent) => {
-                hosts.wildcard.insert(parent.clone(), plan);
+                hosts.wildcard.insert(parent.clone().into_bytes(), plan);
             }
             HostPattern::Any => hosts.any = Some(plan),
         }
@@ -308,11 +337,16 @@ fn hosts(config: &Config, listener: ListenerId, pools: &Arc<Vec<Arc<PoolPlan>>>)
     hosts
 }
 
-fn host_plan(balancer: &LoadBalancer, pools: &Arc<Vec<Arc<PoolPlan>>>) -> HostPlan {
+fn host_plan(
+    balancer: &LoadBalancer,
+    listener: &RouteRules,
+    pools: &Arc<Vec<Arc<PoolPlan>>>,
+) -> HostPlan {
     let route = |route: &Route| RoutePlan {
         path: route.path.clone(),
         action: route.action.clone(),
         rules: route.rules.clone(),
+        effect: Effect::of([listener, &balancer.rules, &route.rules]),
     };
     HostPlan {
         name: balancer.name.clone(),
@@ -322,6 +356,7 @@ fn host_plan(balancer: &LoadBalancer, pools: &Arc<Vec<Arc<PoolPlan>>>) -> HostPl
             path: PathMatch::Prefix("/".into()),
             action: balancer.default.clone(),
             rules: RouteRules::default(),
+            effect: Effect::of([listener, &balancer.rules, &RouteRules::default()]),
         },
         pools: pools.clone(),
     }

@@ -187,7 +187,7 @@ fn poll_drain(
 }
 
 /// Waits for bytes of the body and takes them into a pipe, which becomes that of `message`; false
-/// where no pipe can be had.
+/// where they are to be read in the ordinary way.
 fn poll_fill(
     cx: &mut Context<'_>,
     source: &TcpStream,
@@ -195,39 +195,40 @@ fn poll_fill(
     message: &mut Sender,
     meter: &mut Meter,
 ) -> Poll<Result<bool, MoveFault>> {
-    loop {
-        ready!(source.poll_read_ready(cx)).map_err(|e| MoveFault::Source(BodyFault::Io(e)))?;
-        let Some(mut pipe) = Pipe::take() else {
-            return Poll::Ready(Ok(false));
-        };
-        let left = usize::try_from(body.left().unwrap_or(0)).unwrap_or(usize::MAX);
-        // The pipe is empty, so that "would block" always speaks of the socket.
-        let filled = source.try_io(Interest::READABLE, || pipe.fill(source, left.min(PIPE_BYTES)));
-        let filled = match filled {
-            Ok(n) => n,
-            Err(error) => {
-                pipe.give_back();
-                if is_passing(&error) {
-                    continue;
-                }
-                if is_refused(&error) {
-                    PAUSED_UNTIL.set(timer::NEVER);
-                    FREE.take();
-                    return Poll::Ready(Ok(false));
-                }
-                return Poll::Ready(Err(MoveFault::Source(BodyFault::Io(error))));
-            }
-        };
-        if filled == 0 {
-            pipe.give_back();
-            body.end().map_err(MoveFault::Source)?;
-            return Poll::Ready(Ok(false));
+    ready!(source.poll_read_ready(cx)).map_err(|e| MoveFault::Source(BodyFault::Io(e)))?;
+    let Some(mut pipe) = Pipe::take() else { return Poll::Ready(Ok(false)) };
+    let left = usize::try_from(body.left().unwrap_or(0)).unwrap_or(usize::MAX);
+    let most = left.min(PIPE_BYTES);
+    // "Would block" may also mean urgent data in front, which only reading passes over: the
+    // socket stays marked as readable until reading has failed, too.
+    let filled = source.try_io(Interest::READABLE, || match pipe.fill(source, most) {
+        Err(error) if is_passing(&error) => Ok(None),
+        other => other.map(Some),
+    });
+    match filled {
+        Ok(Some(n)) if n > 0 => {
+            message.pipe = Some(pipe);
+            meter.lose_replay();
+            body.pass(n).map_err(MoveFault::Source)?;
+            message.pass(n).map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
+            Poll::Ready(Ok(true))
         }
-        message.pipe = Some(pipe);
-        meter.lose_replay();
-        body.pass(filled).map_err(MoveFault::Source)?;
-        message.pass(filled).map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
-        return Poll::Ready(Ok(true));
+        Ok(end) => {
+            pipe.give_back();
+            if end.is_some() {
+                body.end().map_err(MoveFault::Source)?;
+            }
+            Poll::Ready(Ok(false))
+        }
+        Err(error) if is_refused(&error) => {
+            PAUSED_UNTIL.set(timer::NEVER);
+            FREE.take();
+            Poll::Ready(Ok(false))
+        }
+        Err(error) => {
+            pipe.give_back();
+            Poll::Ready(Err(MoveFault::Source(BodyFault::Io(error))))
+        }
     }
 }
 

@@ -123,15 +123,29 @@ impl Connection {
         if self.served > 0 {
             self.until = timer::tick_after(self.local.plan.config.timeouts.keepalive);
         }
-        poll_fn(|cx| self.poll_wait(cx)).await
+        let mut waited = false;
+        poll_fn(|cx| self.poll_wait(cx, std::mem::replace(&mut waited, true))).await
     }
 
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    /// `waited` is false the first time, when nothing is likely to be there.
+    fn poll_wait(&mut self, cx: &mut Context<'_>, waited: bool) -> Poll<Next> {
         loop {
-            match self.client.stream.poll_readable(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Next::Idle),
-                Poll::Ready(Err(_)) => return Poll::Ready(Next::Close),
-                Poll::Pending => {}
+            if waited {
+                let mut buffer = Lent::take();
+                match self.client.stream.poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(n)) if n > 0 => {
+                        self.client.body.buffer = Some(buffer);
+                        return Poll::Ready(Next::Idle);
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Next::Close),
+                    Poll::Pending => {}
+                }
+            } else {
+                match self.client.stream.poll_readable(cx) {
+                    Poll::Ready(Ok(())) => return Poll::Ready(Next::Idle),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Next::Close),
+                    Poll::Pending => {}
+                }
             }
             self.refresh();
             if self.worker.shared.phase() == Phase::Stopping {

@@ -226,7 +226,7 @@ async fn attempt(
         let failure = Failure::new(Reason::Internal, Progress::ReplyBegun).because(&error);
         return Err((failure, None));
     }
-    let mut wait = Wait { stage, pool, interim: 0, asked: None };
+    let mut wait = Wait { stage, pool, interim: 0, asked: None, waited: false };
     let got = poll_fn(|cx| wait.poll(cx, exchange, client, &mut upstream)).await;
     match got {
         Ok(()) => {
@@ -339,6 +339,8 @@ struct Wait<'a> {
     interim: u32,
     /// Tick at which the whole request had been sent.
     asked: Option<u32>,
+    /// The origin was waited for, so something may be there.
+    waited: bool,
 }
 
 impl Wait<'_> {
@@ -430,7 +432,7 @@ impl Wait<'_> {
     }
 
     fn poll_bytes(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         upstream: &mut Upstream,
         have: usize,
@@ -439,7 +441,7 @@ impl Wait<'_> {
         let gone = |error: &dyn std::fmt::Display| {
             Poll::Ready(Err(Failure::new(Reason::ClosedEarly, begun).because(error)))
         };
-        if have == 0 {
+        if have == 0 && !std::mem::replace(&mut self.waited, true) {
             upstream.reply.buffer = None;
             if let Err(error) = ready!(upstream.stream.poll_readable(cx)) {
                 return gone(&error);
@@ -449,10 +451,17 @@ impl Wait<'_> {
         if buffer.space().is_empty() {
             buffer.grow(REPLY_HEAD_BYTES);
         }
-        match ready!(upstream.stream.poll_read(cx, buffer)) {
-            Ok(0) => gone(&"the origin closed the connection"),
-            Ok(_) => Poll::Ready(Ok(())),
-            Err(error) => gone(&error),
+        match upstream.stream.poll_read(cx, buffer) {
+            Poll::Ready(Ok(0)) => gone(&"the origin closed the connection"),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => gone(&error),
+            Poll::Pending => {
+                // Nothing is held while nothing comes.
+                if buffer.is_empty() {
+                    upstream.reply.buffer = None;
+                }
+                Poll::Pending
+            }
         }
     }
 

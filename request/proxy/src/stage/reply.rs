@@ -108,7 +108,7 @@ fn head(
     let rules = route::rules(stage, target);
     let mut out = HeadWriter::new(client.reply.begin(framing));
     out.status_line(reply.status)?;
-    let changed = rules.iter().any(|r| !r.response_headers.is_empty());
+    let changed = target.route.effect.reply_headers;
     out.copy_run(buffer, &reply.fields, |field: &Field| {
         let dropped = field.hop || (changed && is_replaced(&rules, field.name.get(buffer)));
         !dropped
@@ -116,7 +116,9 @@ fn head(
     if !reply.fields.iter().any(|field| field.known == Known::Date) {
         out.date(&stage.worker.date());
     }
-    added(&rules, exchange, &mut out)?;
+    if changed {
+        added(&rules, exchange, &mut out)?;
+    }
     match (framing, meaning.declared) {
         (Framing::None, Some(length)) if exchange.is_head() || reply.status == 304 => {
             out.content_length(length);

@@ -31,7 +31,7 @@ pub(crate) struct RedirectTo {
 /// Finds host and route.
 pub(crate) fn choose<'a>(stage: Stage<'a>, exchange: &Exchange) -> Result<Decision<'a>, Refusal> {
     let listener = stage.listener;
-    let host = listener.hosts.find(exchange.host()).ok_or(Reason::NoHost)?;
+    let host = listener.hosts.find(exchange.host_bytes()).ok_or(Reason::NoHost)?;
     let route = if host.routes.is_empty() {
         &host.default
     } else {
@@ -41,7 +41,8 @@ pub(crate) fn choose<'a>(stage: Stage<'a>, exchange: &Exchange) -> Result<Decisi
         host.route(std::str::from_utf8(normal).map_err(|_| Reason::AmbiguousPath)?)
     };
     let target = Target { host, route };
-    if !exchange.peer.https
+    if route.effect.redirect_https
+        && !exchange.peer.https
         && let Some(port) = rules(stage, target).into_iter().rev().find_map(|r| r.redirect_https)
     {
         return Ok(Decision::Redirect(to_https(exchange, port)));

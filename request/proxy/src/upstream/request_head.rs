@@ -25,7 +25,9 @@ pub(crate) fn write(
     let rules = route::rules(stage, target);
     let mut head = HeadWriter::new(out);
     let method = request.method_span.get(buffer);
-    match route::rewritten(exchange, &target.route.rules) {
+    let effect = target.route.effect;
+    let rewritten = effect.path.then(|| route::rewritten(exchange, &target.route.rules)).flatten();
+    match rewritten {
         Some(path) => head.request_line(method, &path)?,
         None => {
             let end = request.target.query.map_or(request.target.path.end, |query| query.end);
@@ -40,7 +42,7 @@ pub(crate) fn write(
     }
     host(exchange, origin, &mut head)?;
     let drop_odd = stage.listener.config.header_names == HeaderNamePolicy::Drop;
-    let changed = rules.iter().any(|r| !r.request_headers.is_empty());
+    let changed = effect.request_headers;
     head.copy_run(buffer, &request.fields, |field| {
         let dropped = field.hop
             || is_owned(field.known)
@@ -49,8 +51,10 @@ pub(crate) fn write(
         !dropped
     })?;
     forwarding(exchange, origin, &mut head)?;
-    for (name, value) in rules.iter().flat_map(|r| &r.request_headers.set) {
-        head.field(name.as_bytes(), value.as_bytes())?;
+    if changed {
+        for (name, value) in rules.iter().flat_map(|r| &r.request_headers.set) {
+            head.field(name.as_bytes(), value.as_bytes())?;
+        }
     }
     if exchange.meaning.te_trailers {
         head.own(b"TE: ", b"trailers")?;
