@@ -210,6 +210,24 @@ fn an_upload_that_the_client_cuts_is_cut_for_the_origin() {
     fetch(&mut weir.client(), 2 * MIB);
 }
 
+#[test]
+fn urgent_data_stops_nothing() {
+    let Rig { upstream: _upstream, weir, .. } = rig("");
+    let mut client = weir.client();
+    let head = format!("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 4 * MIB);
+    client.send(head).expect("it is sent");
+    let mut sent = 0;
+    generate(4 * MIB, |piece| {
+        // Urgent bytes are no part of the stream (RFC 9293 section 3.8.5).
+        if sent == 2 * MIB / PIECE as u64 {
+            socket2::SockRef::from(client.raw()).send_out_of_band(b"!").expect("it is sent");
+        }
+        sent += 1;
+        client.send(piece).is_ok()
+    });
+    assert_eq!(client.reply("POST").text(), format!("{} bytes", 4 * MIB));
+}
+
 /// Waits until no bytes move: the origin's writes have stood still for a while.
 fn stands_still(written: &AtomicU64) -> u64 {
     let mut last = (0, Instant::now());
