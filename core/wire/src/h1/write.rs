@@ -4,7 +4,7 @@
 mod reason;
 
 use super::Framing;
-use super::head::{Field, Known};
+use super::head::{Field, Known, Span};
 use crate::bytes;
 use crate::faults::faults;
 
@@ -50,6 +50,18 @@ impl<'a> HeadWriter<'a> {
         }
         self.put(&[method, b" ", target, b" HTTP/1.1\r\n"]);
         Ok(())
+    }
+
+    /// As [`HeadWriter::request_line`], with the method and a target out of a head that was parsed
+    /// in `buf`: the parser has looked at every byte of them.
+    #[inline]
+    pub fn request_line_of(&mut self, buf: &[u8], method: Span, target: Span) {
+        let (method, target) = (method.get(buf), target.get(buf));
+        self.out.reserve(method.len() + target.len() + 12);
+        self.out.extend_from_slice(method);
+        self.out.push(b' ');
+        self.out.extend_from_slice(target);
+        self.out.extend_from_slice(b" HTTP/1.1\r\n");
     }
 
     /// `HTTP/1.1 SP status SP reason CRLF`, with the registered reason or none.

@@ -21,7 +21,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 /// Interim replies (1xx) before one final reply.
 const INTERIM_MAX: u32 = 16;
@@ -210,7 +209,6 @@ async fn attempt(
     if upstream.reused() {
         stats.reused.inc();
     }
-    let began = Instant::now();
     let framing = exchange.meaning.framing;
     let out = upstream.request.begin(framing);
     if let Err(error) = request_head::write(stage, exchange, target, (pool, origin), out) {
@@ -230,7 +228,7 @@ async fn attempt(
     let got = poll_fn(|cx| wait.poll(cx, exchange, client, &mut upstream)).await;
     match got {
         Ok(()) => {
-            let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let us = u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX);
             exchange.outcome.upstream_us = Some(us);
             stats.latency.record(us);
             Ok(upstream)

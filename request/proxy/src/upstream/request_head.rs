@@ -7,7 +7,7 @@ use crate::stage::route;
 use core_model::config::{HeaderNamePolicy, RouteRules};
 use core_wire::forwarded::Element;
 use core_wire::h1::Framing;
-use core_wire::h1::head::{Field, Known};
+use core_wire::h1::head::{Field, Known, Span};
 use core_wire::h1::write::{HeadWriter, WriteError};
 use std::io::Write;
 use std::net::IpAddr;
@@ -31,12 +31,12 @@ pub(crate) fn write(
         Some(path) => head.request_line(method, &path)?,
         None => {
             let end = request.target.query.map_or(request.target.path.end, |query| query.end);
-            let span = core_wire::h1::head::Span { start: request.target.path.start, end };
+            let span = Span { start: request.target.path.start, end };
             match span.get(buffer) {
                 [] => head.request_line(method, b"/")?,
                 // The absolute form may have a query and no path.
                 whole @ [b'?', ..] => head.request_line(method, &[b"/", whole].concat())?,
-                whole => head.request_line(method, whole)?,
+                _ => head.request_line_of(buffer, request.method_span, span),
             }
         }
     }
@@ -112,21 +112,13 @@ fn host(
     }
     let buffer = exchange.head.filled();
     let authority = exchange.meaning.authority;
-    match authority.port {
-        None => head.own(b"Host: ", authority.host.get(buffer)),
-        Some(port) => {
-            let mut text = [0; 320];
-            let mut room = text.as_mut_slice();
-            let all = room.len();
-            let host = authority.host.get(buffer);
-            if room.write_all(host).and_then(|()| write!(room, ":{port}")).is_ok() {
-                let len = all - room.len();
-                head.own(b"Host: ", text.get(..len).unwrap_or_default())
-            } else {
-                head.own(b"Host: ", &[host, format!(":{port}").as_bytes()].concat())
-            }
-        }
-    }
+    // The authority was read out of the head, where host and port stand side by side.
+    let digits = match authority.port {
+        None => 0,
+        Some(port) => 2 + u32::from(port).ilog10(),
+    };
+    let span = Span { start: authority.host.start, end: authority.host.end + digits };
+    head.own(b"Host: ", span.get(buffer))
 }
 
 /// The address of a client as text without allocation.
@@ -200,7 +192,11 @@ fn forwarding(
         head.own(b"X-Forwarded-For: ", peer)?;
         head.own(b"CF-Connecting-IP: ", peer)?;
     }
-    head.own(b"X-Forwarded-Proto: ", proto)?;
+    if proto == b"http" {
+        head.line(b"X-Forwarded-Proto: http\r\n");
+    } else {
+        head.own(b"X-Forwarded-Proto: ", proto)?;
+    }
     if origin.config.host_header.is_some()
         && !(exchange.peer.trusted && exchange.field(Known::XForwardedHost).is_some())
     {

@@ -126,6 +126,9 @@ fn read_field(buf: &[u8], at: usize) -> Option<Field> {
     if colon == at || *buf.get(colon)? != b':' {
         return None;
     }
+    if let Some(field) = usual_value(buf, at, colon, odd_name) {
+        return Some(field);
+    }
     let spaced = *buf.get(colon + 1)? == b' ';
     let mut start = colon + 1 + usize::from(spaced);
     while matches!(buf.get(start), Some(b' ' | b'\t')) {
@@ -149,6 +152,33 @@ fn read_field(buf: &[u8], at: usize) -> Option<Field> {
         line: Span::new(at, cr + 2),
         known: if odd_name { Known::Other } else { Known::of_plain(name.get(buf)) },
         canonical: spaced && start == colon + 2 && end == cr,
+        odd_name,
+        hop: false,
+    })
+}
+
+/// The field with its colon at `colon` where its line is `name: value CRLF` without other white
+/// space around the value, as nearly all are.
+#[inline]
+fn usual_value(buf: &[u8], at: usize, colon: usize, odd_name: bool) -> Option<Field> {
+    let start = colon + 2;
+    let [b' ', first] = *buf.get(colon + 1..colon + 3)? else { return None };
+    if matches!(first, b' ' | b'\t') {
+        return None;
+    }
+    let end = bytes::skip_text(buf, start);
+    let [last, b'\r', b'\n'] = *buf.get(end.checked_sub(1)?..end + 2)? else { return None };
+    // An empty value ends with the space in front of it.
+    if matches!(last, b' ' | b'\t') {
+        return None;
+    }
+    let name = Span::new(at, colon);
+    Some(Field {
+        name,
+        value: Span::new(start, end),
+        line: Span::new(at, end + 2),
+        known: if odd_name { Known::Other } else { Known::of_plain(name.get(buf)) },
+        canonical: true,
         odd_name,
         hop: false,
     })
