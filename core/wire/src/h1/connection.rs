@@ -49,8 +49,10 @@ pub(super) fn gather(fields: &mut [Field], buf: &[u8]) -> Result<Facts, HeadErro
     let mut facts = Facts::default();
     let mut connections = false;
     for field in fields.iter_mut() {
+        if field.known.is_end_to_end() {
+            continue;
+        }
         match field.known {
-            Known::Other => continue,
             Known::Connection => connections = true,
             Known::ContentLength => {
                 facts.lengths += 1;

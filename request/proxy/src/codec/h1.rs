@@ -27,6 +27,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes thrown away meanwhile.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
+/// How long a connection that is in steady use keeps what serves requests, in ticks of 100 ms.
+const WARM_TICKS: u32 = 2;
+
 /// A client's connection.
 pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
@@ -44,8 +47,10 @@ pub(crate) struct Connection {
 /// What becomes of a connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    /// It waits for another one.
+    /// Another one is served, once its bytes are there.
     Idle,
+    /// No further one came soon.
+    Rest,
     /// The client has closed it or asked for that.
     Close,
     /// We close it while the client may still be sending.
@@ -78,13 +83,13 @@ impl Connection {
     /// Serves the connection to its end.
     pub(crate) async fn serve(mut self: Box<Self>) {
         let next = loop {
-            match self.wait().await {
-                Next::Idle => {}
+            match self.wait(NEVER).await {
+                Next::Idle | Next::Rest => {}
                 next => break next,
             }
             // The future of requests is large, and an idle connection does without it.
             match Box::pin(self.requests()).await {
-                Next::Idle => {}
+                Next::Idle | Next::Rest => {}
                 next => break next,
             }
         };
@@ -97,6 +102,9 @@ impl Connection {
 
     /// Takes a new plan over and looks whether the process drains.
     fn refresh(&mut self) {
+        if self.worker.generation() == self.local.generation {
+            return;
+        }
         let local = self.worker.current(&self.local);
         if Rc::ptr_eq(&local, &self.local) {
             return;
@@ -114,9 +122,13 @@ impl Connection {
     }
 
     /// Waits for bytes, holding nothing.
-    async fn wait(&mut self) -> Next {
+    /// Gives up at the tick `rest`.
+    async fn wait(&mut self, rest: u32) -> Next {
         if self.client.body.has_surplus() {
             return Next::Idle;
+        }
+        if timer::passed(rest) {
+            return Next::Rest;
         }
         self.client.body.buffer = None;
         self.client.reply.release();
@@ -124,11 +136,11 @@ impl Connection {
             self.until = timer::tick_after(self.local.plan.config.timeouts.keepalive);
         }
         let mut waited = false;
-        poll_fn(|cx| self.poll_wait(cx, std::mem::replace(&mut waited, true))).await
+        poll_fn(|cx| self.poll_wait(cx, rest, std::mem::replace(&mut waited, true))).await
     }
 
     /// `waited` is false the first time, when nothing is likely to be there.
-    fn poll_wait(&mut self, cx: &mut Context<'_>, waited: bool) -> Poll<Next> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>, rest: u32, waited: bool) -> Poll<Next> {
         loop {
             if waited {
                 let mut buffer = Lent::take();
@@ -155,7 +167,10 @@ impl Connection {
                 self.last_call = true;
                 self.until = self.until.min(timer::tick_after(LAST_CALL));
             }
-            ready!(self.timer.poll(cx, self.until));
+            ready!(self.timer.poll(cx, self.until.min(rest)));
+            if timer::passed(rest) {
+                return Poll::Ready(Next::Rest);
+            }
             if timer::passed(self.until) {
                 if self.last_call {
                     return Poll::Ready(Next::Linger);
@@ -182,8 +197,16 @@ impl Connection {
                     next
                 }
             };
-            if next != Next::Idle || !self.client.body.has_surplus() {
+            if next != Next::Idle {
                 return next;
+            }
+            // Whoever has sent two requests is likely to send a third soon.
+            if !self.client.body.has_surplus() {
+                let rest = if self.served > 1 { timer::now() + WARM_TICKS } else { 0 };
+                match self.wait(rest).await {
+                    Next::Idle => {}
+                    next => return next,
+                }
             }
         }
     }

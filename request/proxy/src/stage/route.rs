@@ -7,7 +7,7 @@ use crate::reason::Reason;
 use crate::timer;
 use core_balance::steer::{self, Candidate};
 use core_balance::{rng, slow_start};
-use core_model::config::{Action, PoolId, RouteRules};
+use core_model::config::{Action, OriginSteering, PoolId, RouteRules};
 use core_wire::path;
 use process_runtime::live::Health;
 use process_runtime::metrics::Limit;
@@ -156,7 +156,12 @@ pub(crate) fn pick(
     if !pool.config.enabled {
         return Err(Reason::NoPool);
     }
-    let forced = forced || !pool_usable(pool);
+    // A pool that became unusable between two tries is asked once more all the same.
+    let forced = forced || (!tried.is_empty() && !pool_usable(pool));
+    let hash = match pool.config.origin_steering {
+        OriginSteering::Hash => rng::stable_hash(&octets(exchange.client)),
+        _ => 0,
+    };
     let now_ms = u64::from(timer::now()) * 100;
     let mut limited = false;
     let index = steer::origin(
@@ -164,7 +169,7 @@ pub(crate) fn pick(
         pool.origins.len(),
         |at| candidate(pool, at, now_ms, forced, (id, tried)),
         stage.worker.random(),
-        rng::stable_hash(&octets(exchange.client)),
+        hash,
     );
     if let Some(index) = index {
         return Ok((id, index));

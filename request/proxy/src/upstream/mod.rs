@@ -13,7 +13,7 @@ pub(crate) use pool::{IdlePool, SharedPool};
 use crate::plan::Transport;
 use process_runtime::live::OriginLive;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -33,10 +33,22 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
+/// What the hashes of a key are made from: one word, as the whole key is compared anyway.
+fn digest(address: SocketAddr, transport: &Arc<Transport>) -> u64 {
+    let (high, low) = match address.ip() {
+        IpAddr::V4(v4) => (0, u64::from(v4.to_bits())),
+        IpAddr::V6(v6) => {
+            let (high, low) = (v6.to_bits() >> 64, v6.to_bits());
+            (high as u64, low as u64)
+        }
+    };
+    let transport = Arc::as_ptr(transport) as usize as u64;
+    (low << 16 | u64::from(address.port())) ^ high.rotate_left(32) ^ transport.rotate_left(24)
+}
+
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.address.hash(state);
-        Arc::as_ptr(&self.transport).hash(state);
+        state.write_u64(digest(self.address, &self.transport));
     }
 }
 
@@ -49,8 +61,7 @@ pub(crate) struct KeyRef<'a> {
 
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.address.hash(state);
-        Arc::as_ptr(self.transport).hash(state);
+        state.write_u64(digest(self.address, self.transport));
     }
 }
 

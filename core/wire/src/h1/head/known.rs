@@ -41,6 +41,8 @@ known! {
     Upgrade = "Upgrade",
     Expect = "Expect",
     Http2Settings = "HTTP2-Settings",
+    ProxyAuthenticate = "Proxy-Authenticate",
+    ProxyAuthorization = "Proxy-Authorization",
     Date = "Date",
     Server = "Server",
     Via = "Via",
@@ -86,8 +88,6 @@ known! {
     RetryAfter = "Retry-After",
     WwwAuthenticate = "WWW-Authenticate",
     EarlyData = "Early-Data",
-    ProxyAuthenticate = "Proxy-Authenticate",
-    ProxyAuthorization = "Proxy-Authorization",
     XHttpMethodOverride = "X-HTTP-Method-Override",
 }
 
@@ -184,6 +184,14 @@ impl Known {
                 | Self::ProxyAuthenticate
                 | Self::ProxyAuthorization
         )
+    }
+
+    /// True for names that say nothing of the connection or the framing, most of all names. The
+    /// table starts with those that do.
+    #[inline]
+    #[must_use]
+    pub(crate) fn is_end_to_end(self) -> bool {
+        self == Self::Other || self as u8 > Self::ProxyAuthorization as u8
     }
 
     /// True for fields that never leave the connection they came on (RFC 9110 §7.6.1), and for
