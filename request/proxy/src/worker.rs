@@ -103,7 +103,7 @@ pub(crate) struct Worker {
 /// A listener as one worker holds it: counted without atomics.
 pub(crate) struct Local {
     pub(crate) plan: Arc<ListenerPlan>,
-    generation: u64,
+    pub(crate) generation: u64,
     /// Tick at which its last connections are closed, once a reload has removed it. One for all
     /// generations of the listener, which it identifies.
     end: Rc<Cell<u32>>,

@@ -5,6 +5,7 @@ mod link;
 pub(crate) mod pool;
 pub(crate) mod request_head;
 pub(crate) mod resolve;
+pub(crate) mod wait;
 
 pub(crate) use connect::connect;
 pub(crate) use link::{Flow, Upstream};

@@ -1,0 +1,326 @@
+//! Waits for the head of an origin's reply while the request's body goes up.
+
+use crate::buffers::Lent;
+use crate::codec::h1_body::{BodyFault, SendFault};
+use crate::exchange::{Client, Exchange, Stage};
+use crate::lifecycle::Refusal;
+use crate::plan::PoolPlan;
+use crate::reason::Reason;
+use crate::relay::{MoveFault, Pace, Waits, poll_move};
+use crate::timer;
+use crate::upstream::{Flow, Upstream};
+use core_balance::retry::Progress;
+use core_wire::h1::body::BodyError;
+use core_wire::h1::head::{HeadLimits, Version};
+use core_wire::h1::write::HeadWriter;
+use process_runtime::metrics::Limit;
+use std::task::{Context, Poll, ready};
+
+/// Interim replies (1xx) before one final reply.
+const INTERIM_MAX: u32 = 16;
+/// Limits of a reply head: twice what is asked of clients, since operators trust their origins.
+const REPLY_HEAD: HeadLimits =
+    HeadLimits { line_bytes: 8 << 10, section_bytes: 64 << 10, fields: 200 };
+/// Room for a reply head of the largest size.
+const REPLY_HEAD_BYTES: usize = REPLY_HEAD.line_bytes + REPLY_HEAD.section_bytes + 8;
+
+/// A try that came to nothing.
+pub(crate) struct Failure {
+    pub(crate) refusal: Refusal,
+    pub(crate) progress: Progress,
+    /// A kept connection that its origin had closed meanwhile.
+    pub(crate) stale: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(reason: Reason, progress: Progress) -> Self {
+        Self { refusal: reason.into(), progress, stale: false }
+    }
+
+    pub(crate) fn because(mut self, detail: &dyn std::fmt::Display) -> Self {
+        self.refusal.detail = Some(detail.to_string());
+        self
+    }
+}
+
+fn gone() -> Failure {
+    Failure::new(Reason::ClientGone, Progress::ReplyBegun)
+}
+
+/// Waits for the head of the final reply while the body goes up.
+pub(crate) struct Wait<'a> {
+    stage: Stage<'a>,
+    pool: &'a PoolPlan,
+    interim: u32,
+    /// Tick at which the whole request had been sent.
+    asked: Option<u32>,
+    /// The origin was waited for, so something may be there.
+    waited: bool,
+}
+
+impl<'a> Wait<'a> {
+    /// Starts to wait for an origin of `pool`.
+    pub(crate) fn new(stage: Stage<'a>, pool: &'a PoolPlan) -> Self {
+        Self { stage, pool, interim: 0, asked: None, waited: false }
+    }
+}
+
+impl Wait<'_> {
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        client: &mut Client,
+        upstream: &mut Upstream,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            if upstream.upload.flow == Flow::Active
+                && let Poll::Ready(Err(refusal)) = poll_upload(cx, client, upstream)
+            {
+                let progress = Progress::ReplyBegun;
+                return Poll::Ready(Err(Failure { refusal, progress, stale: false }));
+            }
+            match self.poll_head(cx, exchange, upstream) {
+                Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => {
+                    if let Err(failure) = self.interim(exchange, client, upstream) {
+                        return Poll::Ready(Err(failure));
+                    }
+                    // What the client does not take at once leaves with the reply.
+                    if client.reply.poll_flush(&mut client.stream, cx).map_err(|_| ())
+                        == Poll::Ready(Err(()))
+                    {
+                        return Poll::Ready(Err(gone()));
+                    }
+                }
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending if upstream.upload.flow != Flow::Active && client.poll_gone(cx) => {
+                    return Poll::Ready(Err(gone()));
+                }
+                Poll::Pending => match ready!(self.poll_late(cx, client, upstream)) {
+                    Some(failure) => return Poll::Ready(Err(failure)),
+                    None => continue,
+                },
+            }
+        }
+    }
+
+    fn hit(&self, limit: Limit) {
+        self.stage.listener.stats.shard(self.stage.worker.index).hit(limit);
+    }
+
+    /// Reads and parses; true for the head of a final reply, false for an interim one.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        upstream: &mut Upstream,
+    ) -> Poll<Result<bool, Failure>> {
+        loop {
+            let have = upstream.reply.buffer.as_ref().map_or(0, Lent::len);
+            if have > 0 {
+                let filled = upstream.reply.buffer.as_ref().map_or(&[][..], |b| b.filled());
+                let bad = |reason, error: &dyn std::fmt::Display| {
+                    Failure::new(reason, Progress::ReplyBegun).because(error)
+                };
+                match upstream.parser.parse(filled, &REPLY_HEAD) {
+                    Ok(true) => {
+                        let method = exchange.request().method;
+                        let head = upstream.parser.head_mut();
+                        let meaning = core_wire::h1::response::meaning(head, filled, method)
+                            .map_err(|error| bad(Reason::BadReply, &error))?;
+                        let unasked = head.status == 101
+                            && (exchange.meaning.upgrade.is_none() || meaning.upgrade.is_none());
+                        if unasked {
+                            return Poll::Ready(Err(bad(Reason::BadReply, &"an unasked 101")));
+                        }
+                        let interim = meaning.interim;
+                        upstream.meaning = Some(meaning);
+                        return Poll::Ready(Ok(!interim));
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        let large = matches!(error.status(), 414 | 431);
+                        let reason = if large { Reason::ReplyTooLarge } else { Reason::BadReply };
+                        if large {
+                            self.hit(Limit::ReplyHead);
+                        }
+                        return Poll::Ready(Err(bad(reason, &error)));
+                    }
+                }
+            }
+            ready!(self.poll_bytes(cx, upstream, have))?;
+        }
+    }
+
+    fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Upstream,
+        have: usize,
+    ) -> Poll<Result<(), Failure>> {
+        let begun = if have > 0 { Progress::ReplyBegun } else { Progress::NoReply };
+        let gone = |error: &dyn std::fmt::Display| {
+            Poll::Ready(Err(Failure::new(Reason::ClosedEarly, begun).because(error)))
+        };
+        if have == 0 && !std::mem::replace(&mut self.waited, true) {
+            upstream.reply.buffer = None;
+            if let Err(error) = ready!(upstream.stream.poll_readable(cx)) {
+                return gone(&error);
+            }
+        }
+        let buffer = upstream.reply.buffer.get_or_insert_with(Lent::take);
+        if buffer.space().is_empty() {
+            buffer.grow(REPLY_HEAD_BYTES);
+        }
+        match upstream.stream.poll_read(cx, buffer) {
+            Poll::Ready(Ok(0)) => gone(&"the origin closed the connection"),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => gone(&error),
+            Poll::Pending => {
+                // Nothing is held while nothing comes.
+                if buffer.is_empty() {
+                    upstream.reply.buffer = None;
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Passes an interim reply on.
+    fn interim(
+        &mut self,
+        exchange: &Exchange,
+        client: &mut Client,
+        upstream: &mut Upstream,
+    ) -> Result<(), Failure> {
+        self.interim += 1;
+        if self.interim > INTERIM_MAX {
+            self.hit(Limit::InterimReplies);
+            return Err(Failure::new(Reason::TooManyInterim, Progress::ReplyBegun));
+        }
+        let head = upstream.parser.head();
+        let buffer = upstream.reply.buffer.as_ref().map_or(&[][..], |b| b.filled());
+        let wanted = exchange.request().version == Version::Http11
+            && (head.status != 100 || exchange.meaning.expect_continue);
+        if wanted {
+            let mut out = HeadWriter::new(client.reply.interim());
+            let written = out
+                .status_line(head.status)
+                .and_then(|()| out.copy_run(buffer, &head.fields, |field| !field.hop));
+            if let Err(error) = written {
+                return Err(Failure::new(Reason::BadReply, Progress::ReplyBegun).because(&error));
+            }
+            out.finish();
+        }
+        if head.status == 100 {
+            upstream.upload.expects = false;
+            upstream.upload.meter.expect();
+        }
+        let len = head.len;
+        if let Some(buffer) = &mut upstream.reply.buffer {
+            buffer.consume(len);
+        }
+        upstream.parser.reset();
+        upstream.meaning = None;
+        Ok(())
+    }
+
+    /// Whether something took too long; `None` asks for another look.
+    fn poll_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &Client,
+        upstream: &mut Upstream,
+    ) -> Poll<Option<Failure>> {
+        let stats = self.stage.listener.stats.shard(self.stage.worker.index);
+        let over = || Some(Failure::new(Reason::DrainTimeout, Progress::ReplyBegun));
+        if self.stage.is_over() {
+            return Poll::Ready(over());
+        }
+        let deadline = if upstream.upload.flow == Flow::Active {
+            self.asked = None;
+            match upload_pace(self.stage, self.pool, client, upstream) {
+                Ok(tick) => tick,
+                Err((reason, limit)) => {
+                    limit.into_iter().for_each(|limit| stats.hit(limit));
+                    return Poll::Ready(Some(Failure::new(reason, Progress::ReplyBegun)));
+                }
+            }
+        } else {
+            let reply = self.pool.config.timeouts.reply;
+            *self.asked.get_or_insert_with(|| timer::tick_after(reply))
+        };
+        ready!(self.stage.timer.poll(cx, deadline.min(self.stage.end())));
+        if self.stage.is_over() {
+            return Poll::Ready(over());
+        }
+        if upstream.upload.flow == Flow::Active {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Failure::new(Reason::ReplyTimeout, Progress::ReplyBegun)))
+    }
+}
+
+/// Until when the upload may stand still, or why it may not any longer.
+pub(crate) fn upload_pace(
+    stage: Stage<'_>,
+    pool: &PoolPlan,
+    client: &Client,
+    upstream: &mut Upstream,
+) -> Result<u32, (Reason, Option<Limit>)> {
+    let config = &stage.listener.config;
+    let blocked = !client.body.data().is_empty() || upstream.request.waiting() > 0;
+    let unasked = upstream.upload.is_unasked();
+    let meter = &mut upstream.upload.meter;
+    let pace = if unasked {
+        meter.pace(pool.config.timeouts.reply, Waits::Origin)
+    } else if blocked {
+        meter.pace(pool.config.timeouts.idle, Waits::Origin)
+    } else {
+        meter.pace(config.timeouts.body_idle, Waits::Client(config.limits.body_min_rate))
+    };
+    match pace {
+        Pace::Until(tick) => Ok(tick),
+        Pace::Idle if unasked => Err((Reason::ReplyTimeout, None)),
+        Pace::Idle if blocked => Err((Reason::UploadStalled, None)),
+        Pace::Idle => Err((Reason::BodyTimeout, Some(Limit::BodyIdle))),
+        Pace::Slow => Err((Reason::BodyTimeout, Some(Limit::BodyMinRate))),
+    }
+}
+
+/// Moves the request body. Ready once it is up, or cannot come: an error is the client's fault.
+pub(crate) fn poll_upload(
+    cx: &mut Context<'_>,
+    client: &mut Client,
+    upstream: &mut Upstream,
+) -> Poll<Result<(), Refusal>> {
+    let moved = ready!(poll_move(
+        cx,
+        (&mut client.stream, &mut client.body),
+        (&mut upstream.stream, &mut upstream.request),
+        &mut upstream.upload.meter,
+    ));
+    upstream.upload.flow = match moved {
+        Ok(()) => Flow::Done,
+        // The origin may have answered before it closed; its reply is read to the end.
+        Err(MoveFault::Sink(SendFault::Io(_))) => Flow::Stopped,
+        Err(MoveFault::Sink(SendFault::Length(error))) => {
+            return Poll::Ready(Err(Refusal {
+                reason: Reason::Internal,
+                detail: Some(error.to_string()),
+            }));
+        }
+        Err(MoveFault::Source(fault)) => return Poll::Ready(Err(body_refusal(&fault))),
+    };
+    Poll::Ready(Ok(()))
+}
+
+fn body_refusal(fault: &BodyFault) -> Refusal {
+    let reason = match fault {
+        BodyFault::Io(_) | BodyFault::Broken(BodyError::EndedEarly) => Reason::ClientGone,
+        BodyFault::Broken(BodyError::TooLarge) => Reason::BodyTooLarge,
+        BodyFault::Broken(_) => Reason::BodyBroken,
+    };
+    Refusal { reason, detail: Some(fault.to_string()) }
+}
