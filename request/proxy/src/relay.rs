@@ -152,7 +152,7 @@ impl Meter {
 }
 
 fn ticks(time: Duration) -> u32 {
-    u32::try_from(time.as_millis() / timer::TICK.as_millis()).unwrap_or(u32::MAX).max(1)
+    timer::ticks(time).max(1)
 }
 
 /// Moves what is ready. Ready when the whole message was received, framed and written.

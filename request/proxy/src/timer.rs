@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// Length of a tick; deadlines are kept to within one.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// Ticks in a second.
+const TICKS_PER_SECOND: u64 = 10;
+const _: () = assert!(TICK.as_millis() as u64 * TICKS_PER_SECOND == 1000);
 /// A deadline that is never reached.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -29,10 +32,17 @@ thread_local! {
 /// The tick that ends `after` from now, rounded up.
 #[inline]
 pub(crate) fn tick_after(after: Duration) -> u32 {
-    let ticks = after.as_millis().div_ceil(TICK.as_millis());
     // The present tick is already partly over, hence one more.
-    let ticks = u32::try_from(ticks).unwrap_or(NEVER - 1).saturating_add(1);
-    NOW.get().saturating_add(ticks).min(NEVER - 1)
+    NOW.get().saturating_add(ticks(after)).saturating_add(1).min(NEVER - 1)
+}
+
+/// The number of ticks in `time`, rounded up.
+#[inline]
+pub(crate) fn ticks(time: Duration) -> u32 {
+    // Seconds and parts apart: the whole in milliseconds would be a division of 128 bits.
+    let parts = time.subsec_nanos().div_ceil(TICK.subsec_nanos());
+    let ticks = time.as_secs().saturating_mul(TICKS_PER_SECOND).saturating_add(parts.into());
+    u32::try_from(ticks).unwrap_or(NEVER - 1)
 }
 
 /// Whether `deadline` has passed.

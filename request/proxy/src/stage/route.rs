@@ -201,11 +201,11 @@ fn candidate(
     if !usable || in_flight >= pool.config.circuit_breakers.requests {
         return None;
     }
-    let window = u64::try_from(pool.config.slow_start.as_millis()).unwrap_or(u64::MAX);
     let since = live.healthy_since_ms.load(Relaxed);
-    let factor = if window == 0 || since == 0 {
+    let factor = if since == 0 || pool.config.slow_start.is_zero() {
         slow_start::WHOLE
     } else {
+        let window = u64::try_from(pool.config.slow_start.as_millis()).unwrap_or(u64::MAX);
         slow_start::factor(since, now_ms, window)
     };
     Some(Candidate {
