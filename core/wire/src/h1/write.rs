@@ -3,6 +3,9 @@
 
 mod reason;
 
+use core::net::IpAddr;
+use std::io::Write;
+
 use super::Framing;
 use super::head::{Field, Known, Span};
 use crate::bytes;
@@ -122,6 +125,38 @@ impl<'a> HeadWriter<'a> {
         self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    /// A field whose value is an address, for a name given as in [`HeadWriter::own`].
+    pub fn address(&mut self, name: &'static [u8], address: IpAddr) {
+        debug_assert!(name.ends_with(b": "), "a name with its colon and space");
+        self.out.extend_from_slice(name);
+        match address {
+            IpAddr::V4(v4) => {
+                // The formatting machinery costs more than the rest of a small head.
+                let mut room = [b'.'; 16];
+                let mut at = 0;
+                for octet in v4.octets() {
+                    for (digit, wanted) in [
+                        (octet / 100, octet >= 100),
+                        (octet / 10 % 10, octet >= 10),
+                        (octet % 10, true),
+                    ] {
+                        if let Some(place) = room.get_mut(at).filter(|_| wanted) {
+                            *place = b'0' + digit;
+                            at += 1;
+                        }
+                    }
+                    at += 1;
+                }
+                self.out.extend_from_slice(room.get(..at - 1).unwrap_or_default());
+            }
+            IpAddr::V6(v6) => {
+                // Writing into a vector does not fail.
+                let _ = write!(self.out, "{v6}");
+            }
+        }
+        self.out.extend_from_slice(b"\r\n");
     }
 
     /// A whole line that stands in the caller's source, with its CRLF.

@@ -93,3 +93,12 @@ fn reasons_are_values() {
     }
     assert_eq!((reason(504), reason(599)), ("Gateway Timeout", ""));
 }
+
+#[test]
+fn addresses_are_written_as_they_are_displayed() {
+    for text in ["0.0.0.0", "127.0.0.1", "10.99.100.255", "192.0.2.10", "::1", "2001:db8::a"] {
+        let mut out = Vec::new();
+        HeadWriter::new(&mut out).address(b"X: ", text.parse().unwrap());
+        assert_eq!(out, format!("X: {text}\r\n").as_bytes());
+    }
+}
