@@ -75,7 +75,12 @@ fn fuzz(target: &str, seconds: u32) -> Result<bool> {
     }
     let mut command = run::command("rustup");
     command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("LD_LIBRARY_PATH");
-    command.args(["run", "nightly", "cargo", "fuzz", "run", target, "--"]);
+    // The first folder takes what is found; the committed corpus is read only.
+    let found = run::root().join("fuzz/target/found").join(target);
+    fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
+    let corpus = run::root().join("fuzz/corpus").join(target);
+    command.args(["run", "nightly", "cargo", "fuzz", "run", target]).arg(found).arg(corpus);
+    command.arg("--");
     command.arg(format!("-max_total_time={seconds}"));
     let ok = run::finish(&mut command, Show::Live)?.ok;
     println!("cargo xtask fuzz run {target} --seconds {seconds}: {}", verdict(ok));

@@ -18,6 +18,8 @@ mod origin_faults;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod pooling;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod splice;
