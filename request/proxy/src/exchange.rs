@@ -92,7 +92,11 @@ impl Client {
         match self.stream.poll_read(cx, buffer) {
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Ok(_)) => return self.poll_gone(cx),
-            Poll::Ready(Err(error)) => return error.kind() != std::io::ErrorKind::UnexpectedEof,
+            Poll::Ready(Err(error)) => {
+                // TLS that ends without close_notify is an end like another here.
+                self.ended = true;
+                return error.kind() != std::io::ErrorKind::UnexpectedEof;
+            }
             Poll::Pending => {}
         }
         if self.body.buffer.as_ref().is_some_and(Lent::is_empty) {

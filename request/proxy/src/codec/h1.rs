@@ -7,6 +7,7 @@ use crate::lifecycle;
 use crate::sources::Place;
 use crate::stage::record::{self, Refused};
 use crate::stage::reply;
+use crate::stream::Stream;
 use crate::timer::{self, NEVER, Timer};
 use crate::worker::{Local, Phase, Worker};
 use core_wire::forwarded::{self, Kind};
@@ -383,6 +384,10 @@ impl Connection {
 
     /// Ends the connection.
     async fn close(&mut self, next: Next) {
+        if next == Next::Close && matches!(self.client.stream, Stream::Plain(_)) {
+            // Closing the socket says all there is to say.
+            return;
+        }
         let deadline = timer::tick_after(LINGER);
         let mut left = LINGER_BYTES_MAX;
         let client = &mut self.client;
