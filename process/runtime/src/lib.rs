@@ -10,6 +10,7 @@ mod half_open;
 pub mod live;
 pub mod metrics;
 pub mod operator_log;
+pub mod origin_tls;
 pub mod panics;
 pub mod port_holder;
 pub mod privileges;

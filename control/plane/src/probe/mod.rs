@@ -147,7 +147,6 @@ impl Prober {
     pub fn apply(&mut self, config: &Config) {
         let wanted = plan::wanted(config, &self.table);
         // The system's authorities may change between two reloads, so that they are read anew.
-        let system = tls::SystemTrust::default();
         self.running.retain(|key, running| {
             let stays = wanted.probed.contains_key(key);
             if !stays {
@@ -166,7 +165,7 @@ impl Prober {
                 Some(_) => Tracker::resume(decided(planned.live.health())),
                 None => self.admit(&key, &planned.live),
             };
-            let running = self.start(key.clone(), planned, tracker, &system);
+            let running = self.start(key.clone(), planned, tracker);
             if let Some(former) = self.running.insert(key, running) {
                 former.task.abort();
             }
@@ -215,16 +214,10 @@ impl Prober {
         Tracker::default()
     }
 
-    fn start(
-        &self,
-        key: Key,
-        planned: Planned,
-        tracker: Tracker,
-        system: &tls::SystemTrust,
-    ) -> Running {
+    fn start(&self, key: Key, planned: Planned, tracker: Tracker) -> Running {
         let target = Arc::new(Target {
             key,
-            session: tls::session(&planned.plan, system),
+            session: tls::session(&planned.plan),
             plan: planned.plan,
             live: planned.live,
             progress: Mutex::new(Progress { tracker, ..Progress::default() }),

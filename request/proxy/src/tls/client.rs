@@ -1,71 +1,37 @@
 //! TLS towards origins: what is offered, what is verified, and the handshake.
 
 use super::io::HandshakeError;
-use super::server::{TlsError, chain, private_key};
+use super::server::TlsError;
 use super::{HandshakeLimits, Session, TlsStream};
 use crate::timer::{self, Timer};
 use core_model::config::UpstreamTls;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use process_runtime::origin_tls::{self, Trust};
+use rustls::ClientConfig;
 use rustls::client::{Resumption, UnbufferedClientConnection};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::ServerName;
 use std::future::poll_fn;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use tokio::net::TcpStream;
 
 /// Sessions remembered per pool for resumption.
 const SESSIONS_MAX: usize = 256;
 
-/// The authorities of the system, read once.
-fn system_authorities() -> Arc<RootCertStore> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    ROOTS
-        .get_or_init(|| {
-            let mut roots = RootCertStore::empty();
-            let _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            Arc::new(roots)
-        })
-        .clone()
-}
-
 /// The rustls configuration towards the origins of `pool`.
 ///
 /// # Errors
 /// When an authority or the client certificate cannot be used.
 pub(crate) fn client_config(pool: &str, tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
-    let owner = || format!("pool {pool}");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::Settings { owner: owner(), cause: error.to_string() })?;
-    let builder = if tls.verify {
-        let roots = if tls.authorities.is_empty() {
-            system_authorities()
-        } else {
-            let mut roots = RootCertStore::empty();
-            for der in &tls.authorities {
-                roots.add(CertificateDer::from(der.0.to_vec())).map_err(|error| {
-                    TlsError::Authorities { owner: owner(), cause: error.to_string() }
-                })?;
-            }
-            Arc::new(roots)
-        };
-        builder.with_root_certificates(roots)
-    } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    let trust = match tls {
+        UpstreamTls { verify: false, .. } => Trust::Anything,
+        UpstreamTls { authorities, .. } if authorities.is_empty() => Trust::System,
+        UpstreamTls { authorities, .. } => Trust::Authorities(authorities),
     };
-    let mut config = match &tls.client_certificate {
-        None => builder.with_no_client_auth(),
-        Some(certificate) => builder
-            .with_client_auth_cert(chain(certificate), private_key(certificate))
-            .map_err(|cause| TlsError::Certificate {
-                certificate: certificate.certificate_file.display().to_string(),
-                cause,
-            })?,
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = origin_tls::client_config(trust, tls.client_certificate.as_ref());
+    let mut config = config.map_err(|error| TlsError::Settings {
+        owner: format!("pool {pool}"),
+        cause: error.to_string(),
+    })?;
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     Ok(Arc::new(config))
 }
@@ -91,44 +57,4 @@ pub(crate) async fn connect(
     .await?;
     // The client's Finished leaves with the first request.
     Ok(stream)
-}
-
-/// Accepts any certificate (`verify = false`); signatures are still checked, so that the peer
-/// holds the key of what it shows.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -2,11 +2,10 @@
 
 use super::{HandshakeLimits, Session, Tickets, TlsStream, io::HandshakeError};
 use crate::timer::{self, Timer};
-use core_model::config::{Certificate, ClientAuth, KeyKind, Listener, Tls, TlsVersion};
+use core_model::config::{Certificate, ClientAuth, Listener, Tls, TlsVersion};
 use hashbrown::HashMap;
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
-};
+use process_runtime::origin_tls;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection,
     WebPkiClientVerifier,
@@ -48,29 +47,15 @@ pub enum TlsError {
     },
 }
 
-/// The private key of `certificate` in rustls' terms.
-pub(crate) fn private_key(certificate: &Certificate) -> PrivateKeyDer<'static> {
-    let der = certificate.key.0.to_vec();
-    match certificate.key_kind {
-        KeyKind::Pkcs8 => PrivatePkcs8KeyDer::from(der).into(),
-        KeyKind::Pkcs1 => PrivatePkcs1KeyDer::from(der).into(),
-        KeyKind::Sec1 => PrivateSec1KeyDer::from(der).into(),
-    }
-}
-
-/// The chain of `certificate` in rustls' terms.
-pub(crate) fn chain(certificate: &Certificate) -> Vec<CertificateDer<'static>> {
-    certificate.chain.iter().map(|der| CertificateDer::from(der.0.to_vec())).collect()
-}
-
 fn certified(certificate: &Certificate) -> Result<CertifiedKey, TlsError> {
     let fault = |cause| TlsError::Certificate {
         certificate: certificate.certificate_file.display().to_string(),
         cause,
     };
-    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private_key(certificate))
-        .map_err(fault)?;
-    let mut certified = CertifiedKey::new(chain(certificate), key);
+    let key =
+        rustls::crypto::aws_lc_rs::sign::any_supported_type(&origin_tls::private_key(certificate))
+            .map_err(fault)?;
+    let mut certified = CertifiedKey::new(origin_tls::chain(certificate), key);
     certified.keys_match().map_err(fault)?;
     certified.ocsp = certificate.ocsp.as_ref().map(|ocsp| ocsp.0.to_vec());
     Ok(certified)
