@@ -2,6 +2,7 @@
 //!
 //! A failing group does not stop later ones. The last line is `N passed, M failed`.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -148,15 +149,36 @@ fn doctests() -> Result<Count> {
     Ok(count::tests(&finished.text).with_exit(finished.ok))
 }
 
+/// Copies the examples into `folder`, so that what they need can be made beside them.
+fn copied_examples(folder: &Path) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder)?;
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(run::root().join("examples"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let copy = folder.join(path.file_name().unwrap_or_default());
+            std::fs::copy(&path, &copy)?;
+            files.push(copy);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn examples() -> Result<Count> {
     let weir = run::weir()?;
-    let mut files: Vec<_> = std::fs::read_dir(run::root().join("examples"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
-    files.sort();
+    let folder = run::root().join("target/examples-tried");
+    let files = copied_examples(&folder.join("examples"))?;
     let mut sum = Count::default();
     for file in files {
+        // What a comment tells the reader to make first is made.
+        for line in std::fs::read_to_string(&file)?.lines() {
+            if let Some(arguments) = line.strip_prefix("#   openssl ") {
+                let mut openssl = run::command("openssl");
+                openssl.args(arguments.split_whitespace()).current_dir(&folder);
+                run::finish(&mut openssl, Show::Never)?;
+            }
+        }
         let mut check = run::command(&weir.to_string_lossy());
         let ok = run::finish(check.arg("check").arg(&file), Show::OnFailure)?.ok;
         if !ok {
