@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Reloads of a run; `WEIR_SOAK=1` asks for the long one.
+/// Reloads of a run; `WEIR_SOAK=1` asks for the long one, of about five minutes.
 fn rounds() -> usize {
-    if std::env::var_os("WEIR_SOAK").is_some_and(|v| v == "1") { 1000 } else { 50 }
+    if std::env::var_os("WEIR_SOAK").is_some_and(|v| v == "1") { 400 } else { 50 }
 }
 
 /// Traffic of several kinds that counts what it does and notes every failure.
