@@ -51,6 +51,10 @@ pub fn origin(
     random: u64,
     hash: u64,
 ) -> Option<usize> {
+    if n == 1 {
+        // There is nothing to weigh.
+        return candidate(0).map(|_| 0);
+    }
     match policy {
         OriginSteering::Random => weighted(n, |i| candidate(i).map(|c| c.weight), random),
         OriginSteering::LeastOutstandingRequests => {

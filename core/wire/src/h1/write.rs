@@ -127,6 +127,17 @@ impl<'a> HeadWriter<'a> {
         Ok(())
     }
 
+    /// As [`HeadWriter::own`], with a value out of a head that was parsed in `buf`.
+    #[inline]
+    pub fn own_of(&mut self, name: &'static [u8], buf: &[u8], value: Span) {
+        debug_assert!(name.ends_with(b": "), "a name with its colon and space");
+        let value = value.get(buf);
+        self.out.reserve(name.len() + value.len() + 2);
+        self.out.extend_from_slice(name);
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     /// A field whose value is an address, for a name given as in [`HeadWriter::own`].
     pub fn address(&mut self, name: &'static [u8], address: IpAddr) {
         debug_assert!(name.ends_with(b": "), "a name with its colon and space");

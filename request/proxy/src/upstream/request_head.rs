@@ -116,7 +116,8 @@ fn host(
         Some(port) => 2 + u32::from(port).ilog10(),
     };
     let span = Span { start: authority.host.start, end: authority.host.end + digits };
-    head.own(b"Host: ", span.get(buffer))
+    head.own_of(b"Host: ", buffer, span);
+    Ok(())
 }
 
 fn forwarding(
