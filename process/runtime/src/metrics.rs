@@ -263,8 +263,6 @@ pub struct ProcessStats {
     pub reloads_applied: Counter,
     /// Reloads refused.
     pub reloads_refused: Counter,
-    /// Tasks that panicked; each is a bug.
-    pub panics: Counter,
     /// Access log lines dropped because the writer was behind.
     pub access_log_dropped: Counter,
     /// DNS lookups that failed.

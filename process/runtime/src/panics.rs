@@ -1,16 +1,12 @@
 //! What a panic costs: one connection, one line in the operator log, one count; not the process.
 //!
-//! A panic is a bug of ours. tokio ends the spawned task and keeps the worker; where a connection
-//! is not a task of its own, [`contain`] does the same. The line names the place and the thread.
+//! A panic is a bug of ours. Every connection is a task of its own; tokio ends the task and keeps
+//! the worker. The line names the place and the thread.
 //! A message put together at run time may hold a stranger's bytes or a secret and is left out;
 //! a literal of the program is shown.
 
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 
 use crate::operator_log;
 
@@ -41,19 +37,4 @@ pub fn install_hook() {
             );
         }));
     });
-}
-
-/// Runs a future to its end; a panic in it gives `None` and drops it, with all it held. State that
-/// the future shares with others must be sound when it stops anywhere.
-pub async fn contain<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        let step = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        match step {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }

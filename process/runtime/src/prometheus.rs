@@ -82,8 +82,9 @@ fn process(out: &mut Encoder, source: &StatusSource) {
     out.family(reloads, "counter", "Reloads of the configuration.");
     out.sample(reloads, &[("result", "applied")], stats.reloads_applied.get() as f64);
     out.sample(reloads, &[("result", "refused")], stats.reloads_refused.get() as f64);
-    let rows: [(&str, &str, &Counter); 4] = [
-        ("weir_panics_total", "Tasks that panicked; each is a bug.", &stats.panics),
+    out.family("weir_panics_total", "counter", "Tasks that panicked; each is a bug.");
+    out.sample("weir_panics_total", &[], crate::panics::total() as f64);
+    let rows: [(&str, &str, &Counter); 3] = [
         (
             "weir_access_log_dropped_total",
             "Access log lines lost because the writer was behind or could not write.",

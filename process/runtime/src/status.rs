@@ -361,7 +361,7 @@ impl StatusSource {
             workers: self.live.workers(),
             reloads_applied: process.reloads_applied.get(),
             reloads_refused: process.reloads_refused.get(),
-            panics: process.panics.get(),
+            panics: crate::panics::total(),
             access_log_dropped: process.access_log_dropped.get(),
             listeners: config.listeners.iter().map(|l| view.listener(l)).collect(),
             pools: config.pools.iter().map(|p| view.pool(p)).collect(),
