@@ -22,6 +22,8 @@ mod pooling;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod splice;
 #[cfg(test)]
 mod support;

@@ -59,7 +59,7 @@ fn the_name_chooses_the_certificate() {
 }
 
 /// A client that speaks only these versions.
-fn only(
+pub(crate) fn only(
     ca: &Authority,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Arc<rustls::ClientConfig> {

@@ -6,6 +6,7 @@ use crate::plan::{HostPlan, ListenerPlan, RoutePlan};
 use crate::reason::Reason;
 use crate::stream::Stream;
 use crate::timer::{self, Timer};
+use crate::tls::TlsPolicy;
 use crate::worker::{Local, Worker};
 use core_wire::h1::head::{Field, Known, Method, RequestHead, RequestParser, Span};
 use core_wire::h1::request::RequestMeaning;
@@ -54,6 +55,10 @@ pub(crate) struct Peer {
     pub(crate) trusted: bool,
     /// Whether it came over TLS.
     pub(crate) https: bool,
+    /// The policy of the host that its handshake named.
+    pub(crate) policy: TlsPolicy,
+    /// Whether it showed a client certificate, which was verified.
+    pub(crate) certified: bool,
 }
 
 /// The host in lower case, without a copy where it was sent so.

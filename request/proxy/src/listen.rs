@@ -7,7 +7,9 @@ use crate::sniff;
 use crate::sources::{Full, Place};
 use crate::stream::Stream;
 use crate::timer::Timer;
-use crate::tls::{self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, Session};
+use crate::tls::{
+    self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, Session, TlsPolicy, TlsStream,
+};
 use crate::worker::{ACCEPT_PAUSE, Local, Worker};
 use process_runtime::metrics::Limit;
 use process_runtime::retire;
@@ -82,7 +84,7 @@ fn arrive(worker: &Rc<Worker>, local: &Rc<Local>, tcp: TcpStream, socket: Socket
     worker.open.set(worker.open.get() + 1);
     let (worker, local) = (worker.clone(), local.clone());
     if local.plan.tls.is_none() && local.plan.config.proxy_protocol.is_none() {
-        let peer = peer(&local, socket, None, own(&local, &tcp), false);
+        let peer = peer(&local, socket, None, own(&local, &tcp), None);
         let client = client(Stream::Plain(tcp));
         let connection = Connection::new(worker, local, client, peer, Timer::new(), place);
         tokio::task::spawn_local(Box::new(connection).serve());
@@ -126,11 +128,18 @@ fn peer(
     socket: SocketAddr,
     told: Option<(SocketAddr, SocketAddr)>,
     own: Option<SocketAddr>,
-    https: bool,
+    tls: Option<&(TlsStream, String)>,
 ) -> Peer {
     let (address, to) = told.unwrap_or((socket, own.unwrap_or(local.plan.config.address)));
     let trusted = local.plan.config.trusted_proxies.iter().any(|n| n.contains(address.ip()));
-    Peer { address, local: to, trusted, https }
+    Peer {
+        address,
+        local: to,
+        trusted,
+        https: tls.is_some(),
+        policy: tls.map_or(TlsPolicy::Any, |(_, name)| local.plan.hosts.policy(name)),
+        certified: tls.is_some_and(|(stream, _)| stream.peer_certified()),
+    }
 }
 
 /// PROXY header and TLS; `None` where the connection ends here.
@@ -168,12 +177,15 @@ async fn establish(
     let Some(tls) = &local.plan.tls else {
         let mut client = client(Stream::Plain(tcp));
         client.body.buffer = rest;
-        return Some((client, peer(local, socket, told, own, false), timer));
+        return Some((client, peer(local, socket, told, own, None), timer));
     };
     let first = rest.as_ref().map_or(&[][..], |rest| rest.filled());
     let limits = HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: config.timeouts.handshake };
-    match tls::accept(tcp, tls, first, limits, &timer).await {
-        Ok(stream) => {
+    let named = local.plan.hosts.policies;
+    match tls::accept(tcp, tls, first, named, limits, &timer).await {
+        Ok(made) => {
+            let peer = peer(local, socket, told, own, Some(&made));
+            let (stream, _) = made;
             stats.handshakes.inc();
             if let Session::Server(session) = stream.session()
                 && session.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
@@ -181,7 +193,7 @@ async fn establish(
                 stats.resumed.inc();
             }
             let client = client(Stream::Tls(Box::new(stream)));
-            Some((client, peer(local, socket, told, own, true), timer))
+            Some((client, peer, timer))
         }
         Err(error) => {
             stats.handshake_failures.inc();

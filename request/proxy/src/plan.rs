@@ -3,7 +3,7 @@
 //! Built once per generation off the request path. Nothing in it changes after that.
 
 use crate::sources::Sources;
-use crate::tls::{self, ServerTls, Tickets, TlsError};
+use crate::tls::{self, ServerTls, Tickets, TlsError, TlsPolicy};
 use core_balance::steer;
 use core_model::Generation;
 use core_model::config::{
@@ -85,6 +85,7 @@ impl Effect {
 #[derive(Debug)]
 pub(crate) struct HostPlan {
     pub(crate) name: core_model::config::Name,
+    pub(crate) policy: TlsPolicy,
     pub(crate) rules: RouteRules,
     pub(crate) routes: Vec<RoutePlan>,
     pub(crate) default: RoutePlan,
@@ -97,9 +98,17 @@ pub(crate) struct Hosts {
     exact: HashMap<Vec<u8>, Arc<HostPlan>, foldhash::fast::RandomState>,
     wildcard: HashMap<Vec<u8>, Arc<HostPlan>, foldhash::fast::RandomState>,
     any: Option<Arc<HostPlan>>,
+    /// Whether the policies of these hosts differ, so that the name of a handshake matters.
+    pub(crate) policies: bool,
 }
 
 impl Hosts {
+    /// The policy of a connection whose handshake named `sni` (empty where it named nobody).
+    pub(crate) fn policy(&self, sni: &str) -> TlsPolicy {
+        let name = sni.to_ascii_lowercase();
+        self.find(name.as_bytes()).map_or(TlsPolicy::Any, |host| host.policy)
+    }
+
     /// The load balancer of `host` (lower case, without port): the exact one, then the longest
     /// wildcard, then `*`.
     #[inline]
@@ -324,6 +333,7 @@ fn hosts(config: &Config, listener: ListenerId, pools: &Arc<Vec<Arc<PoolPlan>>>)
             continue;
         }
         let plan = Arc::new(host_plan(balancer, rules, pools));
+        hosts.policies |= plan.policy != TlsPolicy::Any;
         match &balancer.host {
             HostPattern::Exact(host) => {
                 hosts.exact.insert(host.clone().into_bytes(), plan);
@@ -350,6 +360,10 @@ fn host_plan(
     };
     HostPlan {
         name: balancer.name.clone(),
+        policy: match balancer.require_client_certificate {
+            true => TlsPolicy::ClientCertificate,
+            false => TlsPolicy::Any,
+        },
         rules: balancer.rules.clone(),
         routes: balancer.routes.iter().map(route).collect(),
         default: RoutePlan {

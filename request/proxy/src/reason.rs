@@ -71,6 +71,10 @@ macro_rules! reasons {
 reasons! {
     NoHost = 404, "no_such_host", "destination_not_found", Operator:
         "No load balancer serves this host.";
+    Misdirected = 421, "misdirected", "http_request_error", Client:
+        "The connection was made for a host with other rules about client certificates.";
+    NoCertificate = 403, "no_client_certificate", "http_request_denied", Client:
+        "This site needs a client certificate.";
     AmbiguousPath = 400, "ambiguous_path", "http_request_error", Client:
         "The path can be read in two ways.";
     HeaderName = 400, "header_name", "http_request_error", Client:

@@ -36,6 +36,8 @@ pub struct LoadBalancer {
     pub description: String,
     /// Listeners it serves; every one where empty.
     pub listeners: Vec<ListenerId>,
+    /// Whether requests need a connection on which a client certificate was shown and verified.
+    pub require_client_certificate: bool,
     /// What to do where no route matches.
     pub default: Action,
     /// Routes, the most specific first: exact paths, then prefixes from long to short.

@@ -264,7 +264,8 @@ fn load_balancer(config: &Config, balancer: &LoadBalancer) -> Object {
     fields
         .add("enabled", balancer.enabled)
         .word("description", &balancer.description)
-        .all("listeners", &listeners);
+        .all("listeners", &listeners)
+        .add("tls.require_client_certificate", balancer.require_client_certificate);
     action(&mut fields, config, "", &balancer.default);
     rules(&mut fields, "", &balancer.rules);
     for route in &balancer.routes {

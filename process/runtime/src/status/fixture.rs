@@ -138,6 +138,7 @@ fn load_balancer() -> LoadBalancer {
         enabled: true,
         description: String::new(),
         listeners: Vec::new(),
+        require_client_certificate: false,
         default: action.clone(),
         routes: vec![Route {
             name: "/api".into(),

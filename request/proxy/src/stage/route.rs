@@ -4,6 +4,7 @@ use crate::exchange::{Exchange, Stage, Target};
 use crate::lifecycle::Refusal;
 use crate::plan::PoolPlan;
 use crate::reason::Reason;
+use crate::stage::gate;
 use crate::timer;
 use core_balance::steer::{self, Candidate};
 use core_balance::{rng, slow_start};
@@ -47,6 +48,7 @@ pub(crate) fn choose<'a>(stage: Stage<'a>, exchange: &Exchange) -> Result<Decisi
     {
         return Ok(Decision::Redirect(to_https(exchange, port)));
     }
+    gate::may_speak_for(exchange, host)?;
     if let Action::Redirect(redirect) = &route.action {
         let mut location = redirect.location.clone();
         if redirect.append_path {

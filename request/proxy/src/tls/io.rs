@@ -77,6 +77,15 @@ impl TlsStream {
         &self.tcp
     }
 
+    /// Whether the peer showed a certificate, in this handshake or the one that it resumes.
+    pub(crate) fn peer_certified(&self) -> bool {
+        let chain = match &self.session {
+            Session::Server(tls) => tls.peer_certificates(),
+            Session::Client(tls) => tls.peer_certificates(),
+        };
+        chain.is_some_and(|chain| !chain.is_empty())
+    }
+
     pub(crate) fn session(&self) -> &Session {
         &self.session
     }
@@ -137,21 +146,22 @@ impl TlsStream {
         }
     }
 
-    /// Waits for the ClientHello and refuses one whose name is not `known`.
+    /// Waits for the ClientHello and gives the name it asks for, empty where there is none; refuses
+    /// one whose name is not `known`.
     pub(crate) fn poll_name(
         &mut self,
         cx: &mut Context<'_>,
         known: impl Fn(&str) -> bool,
-    ) -> Poll<Result<(), HandshakeError>> {
+    ) -> Poll<Result<String, HandshakeError>> {
         loop {
             let received = self.sealed_in.as_ref().map_or(&[][..], Lent::filled);
             match client_hello::parse(received) {
                 // rustls tells the peer what is wrong with it.
-                Err(_) => return Poll::Ready(Ok(())),
+                Err(_) => return Poll::Ready(Ok(String::new())),
                 Ok(Parsed::Done(hello)) => {
                     let name = hello.sni.as_deref().unwrap_or_default();
                     if name.is_empty() || known(name) {
-                        return Poll::Ready(Ok(()));
+                        return Poll::Ready(Ok(name.to_owned()));
                     }
                     self.sealed_out.extend_from_slice(&UNRECOGNIZED_NAME);
                     self.failed = true;

@@ -17,6 +17,16 @@ pub(crate) use tickets::Tickets;
 /// fifth of it.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 
+/// What a host asks of the client's end of a connection. A connection stands under the policy of
+/// the host that its handshake named, and serves hosts of that policy only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsPolicy {
+    /// Whatever the listener lets in.
+    Any,
+    /// A client certificate was shown.
+    ClientCertificate,
+}
+
 /// What a handshake may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HandshakeLimits {

@@ -199,7 +199,8 @@ pub(crate) fn server_config(
     Ok(ServerTls { config: Arc::new(config), names })
 }
 
-/// Runs a handshake with a client. `first` are bytes already read from the socket.
+/// Runs a handshake with a client. `first` are bytes already read from the socket; `named` says
+/// whether the name that the client asks for is to be given back (it is empty otherwise).
 ///
 /// # Errors
 /// When the handshake fails, is too large or too slow.
@@ -207,18 +208,21 @@ pub(crate) async fn accept(
     tcp: TcpStream,
     tls: &ServerTls,
     first: &[u8],
+    named: bool,
     limits: HandshakeLimits,
     timer: &Timer,
-) -> Result<TlsStream, HandshakeError> {
+) -> Result<(TlsStream, String), HandshakeError> {
     let session =
         UnbufferedServerConnection::new(tls.config.clone()).map_err(HandshakeError::Tls)?;
     let mut stream = TlsStream::new(tcp, Session::Server(session));
     stream.unread(first);
     let deadline = timer::tick_after(limits.time);
-    if tls.names.strict {
-        // rustls answers an unknown name with another alert than RFC 6066 §3 asks for.
-        let known = |name: &str| tls.names.find(name).is_some();
-        poll_fn(|cx| match stream.poll_name(cx, known) {
+    let mut name = String::new();
+    if tls.names.strict || named {
+        // rustls answers an unknown name with another alert than RFC 6066 §3 asks for, and does not
+        // tell the name of an unbuffered connection.
+        let known = |name: &str| !tls.names.strict || tls.names.find(name).is_some();
+        name = poll_fn(|cx| match stream.poll_name(cx, known) {
             Poll::Pending => timer.poll(cx, deadline).map(|()| Err(HandshakeError::Timeout)),
             ready => ready,
         })
@@ -229,5 +233,5 @@ pub(crate) async fn accept(
         ready => ready,
     })
     .await?;
-    Ok(stream)
+    Ok((stream, name))
 }

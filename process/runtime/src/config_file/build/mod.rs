@@ -75,6 +75,7 @@ impl<'a> Builder<'a> {
         let load_balancers = each(roots, "load_balancer", |table| self.load_balancer(table));
         self.compare_listeners(roots);
         self.compare_hosts(roots);
+        self.compare_client_auth(roots);
         self.warn_of_nothing(roots);
         if !self.report.is_empty() {
             return None;

@@ -1,7 +1,7 @@
 //! `[[load_balancer]]` and its routes.
 
 use super::super::Root;
-use super::super::check::{Table, Value};
+use super::super::check::{Item, Table, Value};
 use super::super::text::{parse_host, quote};
 use super::{Builder, name_of};
 use core_model::config::{
@@ -41,6 +41,9 @@ impl Builder<'_> {
             enabled: table.bool("enabled"),
             description: table.text("description")?.to_owned(),
             listeners,
+            require_client_certificate: table
+                .table("tls")
+                .is_some_and(|tls| tls.bool("require_client_certificate")),
             default: default?,
             routes,
             rules,
@@ -58,6 +61,30 @@ impl Builder<'_> {
                 let first = self.report.point(first);
                 let what = format!("the host {} stands at {first} already", quote(name));
                 self.fault(table, "name", what, "each host once; routes for its paths");
+            }
+        }
+    }
+
+    /// A host that needs client certificates has a listener that asks for them.
+    pub(super) fn compare_client_auth(&mut self, roots: &[Root]) {
+        let listeners: Vec<&Table> =
+            roots.iter().flat_map(|root| root.table.tables("listener")).collect();
+        for table in roots.iter().flat_map(|root| root.table.tables("load_balancer")) {
+            let Some(tls) = table.table("tls") else { continue };
+            if !tls.bool("require_client_certificate") {
+                continue;
+            }
+            let names: Vec<&str> = table.list("listeners").iter().filter_map(Item::text).collect();
+            let asks = |listener: &&Table| {
+                let here =
+                    names.is_empty() || listener.text("name").is_some_and(|n| names.contains(&n));
+                let word = listener.table("tls").and_then(|tls| tls.text("client_auth"));
+                here && word.is_some_and(|word| word != "none")
+            };
+            if !listeners.iter().any(asks) {
+                let what = "no listener of this host asks for client certificates";
+                let valid = "client_auth = \"optional\" in [listener.tls] of one of them";
+                self.fault(tls, "require_client_certificate", what, valid);
             }
         }
     }

@@ -81,6 +81,7 @@ pub(crate) static LOAD_BALANCER: Section = Section {
         RESPONSE_HEADERS,
         RANDOM_STEERING,
         REDIRECT.instead("default_pools"),
+        table("tls", &HOST_TLS),
         tables("routes", &ROUTE, ROUTES_MAX),
     ],
     later: &[
@@ -100,6 +101,18 @@ pub(crate) static LOAD_BALANCER: Section = Section {
         later("created_on"),
         later("modified_on"),
     ],
+};
+
+static HOST_TLS: Section = Section {
+    doc: "What the host asks of connections over TLS.",
+    keys: &[key(
+        "require_client_certificate",
+        Kind::Bool,
+        "Whether requests need a client certificate, which a listener asks for by `client_auth`; \
+         without one they are answered with 403, on a connection made for another host with 421.",
+    )
+    .default(Default::Bool(false), "browsers have none")],
+    later: &[],
 };
 
 static ROUTE: Section = Section {

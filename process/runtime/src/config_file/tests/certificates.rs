@@ -165,3 +165,29 @@ fn a_key_that_the_service_user_cannot_read_is_told() {
     assert_eq!(faults[0].place.path, "runtime.user");
     assert!(faults[0].what.contains("useradd"), "{}", faults[0]);
 }
+
+#[test]
+fn a_host_that_needs_client_certificates_has_a_listener_that_asks() {
+    let folder = filled();
+    let host = |tls: &str, listeners: &str| {
+        let text = format!(
+            "[[listener]]\nname = \"t\"\naddress = \"127.0.0.1:2\"\ntls = {tls}\n\
+             [[load_balancer]]\nname = \"h.test\"\ndefault_pools = [\"base\"]\n{listeners}\n\
+             tls = {{ require_client_certificate = true }}\n{BASE}"
+        );
+        folder.write("weir.toml", text);
+        folder.load("weir.toml")
+    };
+    let quiet = format!("{{ certificates = [{{ {PAIR} }}] }}");
+    let asks = quiet.replace(" }] }", " }], client_auth = \"optional\", client_ca = \"b.crt\" }");
+    for listeners in ["", "listeners = [\"t\"]", "listeners = [\"t\", \"base\"]"] {
+        let loaded = host(&asks, listeners).unwrap_or_else(|faults| panic!("{}", shown(&faults)));
+        assert!(loaded.config.load_balancers[0].require_client_certificate);
+    }
+    for (tls, listeners) in [(&quiet, ""), (&asks, "listeners = [\"base\"]")] {
+        let faults = host(tls, listeners).unwrap_err();
+        assert_eq!(faults.len(), 1, "{}", shown(&faults));
+        let path = "load_balancer[0].tls.require_client_certificate";
+        assert_eq!(faults[0].place.path, path, "{}", faults[0]);
+    }
+}
