@@ -29,6 +29,7 @@ pub fn encode(source: &StatusSource) -> String {
     listeners(&mut out, &source.live().listeners());
     let snapshot = source.snapshot();
     certificates(&mut out, &snapshot.config.listeners);
+    revocation_lists(&mut out, &snapshot.config.listeners);
     let pools: Vec<_> = snapshot.config.pools.iter().map(|p| PoolView::of(source, p)).collect();
     origins(&mut out, &pools);
     origin_gauges(&mut out, &pools);
@@ -38,7 +39,6 @@ pub fn encode(source: &StatusSource) -> String {
     out.text
 }
 
-/// A pool with its live state.
 /// When certificates end. Several of one name (ECDSA and RSA) are one series: the soonest counts.
 fn certificates(out: &mut Encoder, listeners: &[Listener]) {
     let name = "weir_certificate_not_after_seconds";
@@ -58,6 +58,21 @@ fn certificates(out: &mut Encoder, listeners: &[Listener]) {
     }
 }
 
+/// When revocation lists expire, by file: client certificates under them are refused from then on.
+fn revocation_lists(out: &mut Encoder, listeners: &[Listener]) {
+    let name = "weir_crl_next_update_seconds";
+    let help = "Next update of a revocation list, seconds since 1970; the soonest of a file.";
+    out.family(name, "gauge", help);
+    for listener in listeners {
+        for crl in listener.tls.iter().flat_map(|tls| &tls.crls) {
+            let file = crl.file.display().to_string();
+            let labels = [("listener", listener.name.as_ref()), ("file", file.as_str())];
+            out.sample(name, &labels, crl.next_update as f64);
+        }
+    }
+}
+
+/// A pool with its live state.
 struct PoolView<'a> {
     pool: &'a Pool,
     live: Arc<PoolLive>,

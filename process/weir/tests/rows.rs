@@ -2,3 +2,4 @@
 //! connection, and what is told of it. Each row sends its bytes through a running Weir.
 
 mod client_policy;
+mod revocation;

@@ -215,12 +215,13 @@ impl Kept {
                 && old.ticket_keys == tls.ticket_keys
                 && old.ticket_rotation == tls.ticket_rotation
                 && old.client_auth == tls.client_auth
+                && old.crls == tls.crls
         };
         if let Some((_, _, tickets)) = kept.iter().find(same) {
             return Some(tickets.clone());
         }
-        let auth = &tls.client_auth;
-        let made = Tickets::new(&listener.name, auth, &tls.ticket_keys, tls.ticket_rotation)?;
+        let (auth, crls, keys) = (&tls.client_auth, &tls.crls, &tls.ticket_keys);
+        let made = Tickets::new(&listener.name, auth, crls, keys, tls.ticket_rotation)?;
         let made = Arc::new(made);
         kept.retain(|(name, _, _)| *name != listener.name);
         kept.push((listener.name.clone(), tls.clone(), made.clone()));

@@ -114,6 +114,14 @@ impl Local {
     pub(crate) fn end(&self) -> u32 {
         self.end.get()
     }
+
+    /// Whether both let the same clients in, as far as certificates decide it.
+    pub(crate) fn lets_in_the_same(&self, other: &Self) -> bool {
+        match (&self.plan.tls, &other.plan.tls) {
+            (Some(tls), Some(other)) => tls.lets_in_the_same(other),
+            _ => true,
+        }
+    }
 }
 
 impl Worker {

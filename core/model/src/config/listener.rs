@@ -82,6 +82,17 @@ pub enum ClientAuth {
     },
 }
 
+/// A file of certificate revocation lists (RFC 5280 §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationLists {
+    /// The file.
+    pub file: PathBuf,
+    /// DER lists, in the order of the file; never empty.
+    pub lists: Vec<PinnedBytes>,
+    /// The soonest next update, seconds since 1970: when lists expire.
+    pub next_update: i64,
+}
+
 /// Lowest TLS version offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
@@ -145,6 +156,8 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// Client certificates.
     pub client_auth: ClientAuth,
+    /// Client certificates that are revoked; no revocation is asked for where empty.
+    pub crls: Vec<RevocationLists>,
     /// Session ticket keys shared by a fleet, newest first, 48 or 80 bytes each; made by the
     /// process and rotated where empty.
     pub ticket_keys: Vec<PinnedBytes>,

@@ -9,7 +9,7 @@ mod route;
 
 pub use listener::{
     Certificate, ClientAuth, HeaderNamePolicy, KeyKind, Limits, Listener, PinnedBytes, Protocol,
-    ProxyProtocolIn, Timeouts, Tls, TlsVersion,
+    ProxyProtocolIn, RevocationLists, Timeouts, Tls, TlsVersion,
 };
 pub use origin::{
     Breakers, CodeRange, Keepalive, Monitor, MonitorKind, Origin, OriginAddress, OriginSteering,

@@ -148,12 +148,16 @@ fn tls(fields: &mut Fields, tls: &Tls) {
         ClientAuth::Required { authorities, file } => ("required", Some((authorities, file))),
     };
     let keys: Vec<String> = tls.ticket_keys.iter().map(fingerprint).collect();
+    let crls =
+        tls.crls.iter().map(|one| format!("{} {}", one.file.display(), together(&one.lists)));
+    let crls: Vec<String> = crls.collect();
     fields
         .add("tls.client_auth", word)
         .maybe(
             "tls.client_ca",
             authorities.map(|(all, file)| format!("{} {}", file.display(), together(all))),
         )
+        .all("tls.crls", &crls)
         .word("tls.min_version", tls.min_version)
         .add("tls.strict_sni", tls.strict_sni)
         .all("tls.ticket_keys", &keys)

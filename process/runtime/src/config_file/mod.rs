@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod crl;
 mod describe;
 mod diff;
 mod files;

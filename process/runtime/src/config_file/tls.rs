@@ -1,4 +1,5 @@
-//! Certificates, keys, authorities, OCSP responses and ticket keys: read, and known to fit.
+//! Certificates, keys, authorities, OCSP responses and ticket keys: read, and known to fit. Their
+//! revocation lists are in `crl`.
 
 use super::build::Builder;
 use super::check::Table;
@@ -29,6 +30,7 @@ impl Builder<'_> {
         let tables = table.tables("certificates");
         let read: Vec<_> = tables.iter().map(|table| self.certificate(table, true)).collect();
         let client_auth = self.client_auth(table);
+        let crls = self.crls(table, client_auth.as_ref());
         let ticket_keys = self.ticket_keys(table);
         let certificates: Option<Vec<Certificate>> = read.into_iter().collect();
         Some(Tls {
@@ -38,6 +40,7 @@ impl Builder<'_> {
                 Some("1.3") => TlsVersion::V1_3,
                 _ => TlsVersion::V1_2,
             },
+            crls: crls?,
             client_auth: client_auth?,
             ticket_keys: ticket_keys?,
             ticket_rotation: table.time("ticket_rotation"),
@@ -291,7 +294,12 @@ impl Builder<'_> {
     }
 
     /// Reads a file that the configuration refers to, and sees to it that it stays readable.
-    fn read_file(&mut self, at: At, path: &str, name: &str) -> Option<(PathBuf, Vec<u8>)> {
+    pub(super) fn read_file(
+        &mut self,
+        at: At,
+        path: &str,
+        name: &str,
+    ) -> Option<(PathBuf, Vec<u8>)> {
         let file = self.file_of(at, name);
         let result = if self.world.files {
             read(&file, PEM_BYTES_MAX)

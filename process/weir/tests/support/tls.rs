@@ -1,15 +1,20 @@
 //! Certificates made for a test, and the two sides of TLS that use them.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A certificate chain and its key.
 #[derive(Clone, Debug)]
 pub(crate) struct Pem {
     pub(crate) certificate: String,
     pub(crate) key: String,
+    serial: u64,
 }
 
 impl Pem {
@@ -33,27 +38,75 @@ pub(crate) const EXPIRED: Years = Years(2019, 2020);
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
+    /// Certificates between the root and what this authority issues, PEM.
+    above: String,
+    serial: u64,
+}
+
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+fn authority(name: &str) -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    (params, KeyPair::generate().expect("a key can be made"))
 }
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
-        let key = KeyPair::generate().expect("a key can be made");
+        let (params, key) = authority("test authority");
         let certificate = params.self_signed(&key).expect("an authority can sign itself");
-        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
+        let issuer = Issuer::new(params, key);
+        Self { pem: certificate.pem(), issuer, above: String::new(), serial: 0 }
+    }
+
+    /// An authority below this one.
+    pub(crate) fn below(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let (mut params, key) = authority(name);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
+        change(&mut params);
+        let signed = params.signed_by(&key, &self.issuer).expect("the authority can sign");
+        let above = signed.pem() + &self.above;
+        Self { pem: signed.pem(), issuer: Issuer::new(params, key), above, serial }
     }
 
     /// A certificate for these names or addresses.
     pub(crate) fn issue(&self, names: &[&str], years: Years) -> Pem {
         let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names are valid");
-        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
-        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        self.issue_of(CertificateParams::new(names).expect("names are valid"), years)
+    }
+
+    /// A certificate of these parameters.
+    pub(crate) fn issue_of(&self, mut params: CertificateParams, years: Years) -> Pem {
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate().expect("a key can be made");
         let signed = params.signed_by(&key, &self.issuer).expect("the authority can sign");
-        Pem { certificate: signed.pem(), key: key.serialize_pem() }
+        Pem { certificate: signed.pem() + &self.above, key: key.serialize_pem(), serial }
+    }
+
+    /// A revocation list of this authority, in force in these years.
+    pub(crate) fn crl(&self, revoked: &[&Pem], below: &[&Self], years: Years) -> String {
+        let serials = revoked.iter().map(|pem| pem.serial).chain(below.iter().map(|a| a.serial));
+        let entry = |serial: u64| RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(years.0, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(years.0, 1, 1),
+            next_update: date_time_ymd(years.1, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: serials.map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let signed = list.signed_by(&self.issuer).expect("the authority can sign");
+        signed.pem().expect("it can be encoded")
     }
 
     /// A client that trusts this authority.

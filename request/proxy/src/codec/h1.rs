@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     /// Tick at which an idle connection closes: keep-alive, or the last call.
     until: u32,
     last_call: bool,
+    /// The client was let in by rules about certificates that are not in force any more.
+    stale: bool,
 }
 
 /// What becomes of a connection after a request.
@@ -78,6 +80,7 @@ impl Connection {
             served: 0,
             until,
             last_call: false,
+            stale: false,
         }
     }
 
@@ -115,11 +118,12 @@ impl Connection {
             self.stats().closed.inc();
             local.plan.stats.shard(self.worker.index).accepted.inc();
         }
+        self.stale |= !local.lets_in_the_same(&self.local);
         self.local = local;
     }
 
     fn ends(&self) -> bool {
-        self.local.end() != NEVER || self.worker.draining()
+        self.local.end() != NEVER || self.worker.draining() || self.stale
     }
 
     /// Waits for bytes, holding nothing.

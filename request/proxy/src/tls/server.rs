@@ -2,16 +2,15 @@
 
 use super::{HandshakeLimits, Session, Tickets, TlsStream, io::HandshakeError};
 use crate::timer::{self, Timer};
-use core_model::config::{Certificate, ClientAuth, Listener, Tls, TlsVersion};
+use core_model::config::{Certificate, Listener, Tls, TlsVersion};
 use hashbrown::HashMap;
+use process_runtime::client_tls::{self, ClientTlsError};
 use process_runtime::origin_tls;
-use rustls::pki_types::CertificateDer;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection,
-    WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig, SignatureAlgorithm};
+use rustls::{ServerConfig, SignatureAlgorithm};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -29,13 +28,14 @@ pub enum TlsError {
         #[source]
         cause: rustls::Error,
     },
-    /// The certificate authorities for clients or origins are not usable.
-    #[error("certificate authorities of {owner}: {cause}")]
-    Authorities {
-        /// The listener or pool.
+    /// Client certificates cannot be verified.
+    #[error("client certificates of {owner}: {cause}")]
+    Clients {
+        /// The listener.
         owner: String,
         /// Why.
-        cause: String,
+        #[source]
+        cause: ClientTlsError,
     },
     /// Anything else in a TLS configuration.
     #[error("TLS of {owner}: {cause}")]
@@ -132,6 +132,14 @@ impl Resolver {
 pub(crate) struct ServerTls {
     config: Arc<ServerConfig>,
     names: Arc<Resolver>,
+    tickets: Arc<Tickets>,
+}
+
+impl ServerTls {
+    /// Whether both ask the same of client certificates.
+    pub(crate) fn lets_in_the_same(&self, other: &Self) -> bool {
+        self.tickets.lets_in_the_same(&other.tickets)
+    }
 }
 
 impl ResolvesServerCert for Resolver {
@@ -164,39 +172,26 @@ pub(crate) fn server_config(
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(|error| settings(&error))?;
-    let builder = match &tls.client_auth {
-        ClientAuth::None => builder.with_no_client_auth(),
-        ClientAuth::Optional { authorities, .. } | ClientAuth::Required { authorities, .. } => {
-            let fault = |cause: String| TlsError::Authorities { owner: owner(), cause };
-            let mut roots = RootCertStore::empty();
-            for der in authorities {
-                roots
-                    .add(CertificateDer::from(der.0.to_vec()))
-                    .map_err(|error| fault(error.to_string()))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-            let verifier = match tls.client_auth {
-                ClientAuth::Optional { .. } => verifier.allow_unauthenticated(),
-                _ => verifier,
-            };
-            let verifier = verifier.build().map_err(|error| fault(error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+    let verifier = client_tls::client_verifier(&tls.client_auth, &tls.crls);
+    let verifier = verifier.map_err(|cause| TlsError::Clients { owner: owner(), cause })?;
+    let builder = match verifier {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let names = Arc::new(Resolver::new(tls)?);
     let mut config = builder.with_cert_resolver(names.clone());
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = tickets;
+    config.ticketer = tickets.clone();
     // One ticket: every further one costs its sealing and nobody keeps it.
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
     config.ignore_client_order = false;
     config.send_half_rtt_data = false;
-    Ok(ServerTls { config: Arc::new(config), names })
+    Ok(ServerTls { config: Arc::new(config), names, tickets })
 }
 
 /// Runs a handshake with a client. `first` are bytes already read from the socket; `named` says

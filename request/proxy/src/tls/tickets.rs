@@ -2,11 +2,12 @@
 //!
 //! A ticket is `key name (16) ‖ nonce (12) ‖ AES-256-GCM(state)`. The listener's name and what it
 //! asks of client certificates are authenticated with it: a ticket resumes nothing at another
-//! listener, nor where other authorities vouch for clients, since no certificate is shown again.
+//! listener, nor where other authorities vouch for clients or others are revoked, since no
+//! certificate is shown again.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{digest, rand};
-use core_model::config::{ClientAuth, PinnedBytes};
+use core_model::config::{ClientAuth, PinnedBytes, RevocationLists};
 use rustls::server::ProducesTickets;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,25 +59,33 @@ struct Ring {
 #[derive(Debug)]
 pub(crate) struct Tickets {
     ring: Mutex<Ring>,
-    /// What a ticket is bound to.
+    /// Who is let in.
+    clients: digest::Digest,
+    /// What a ticket is bound to: that, and the listener.
     scope: digest::Digest,
 }
 
-/// A digest of who issues tickets and whom it lets in. A fleet with the same settings agrees on it.
-fn scope(listener: &str, client_auth: &ClientAuth) -> digest::Digest {
+/// A digest of parts, with lengths in front so that no two lists of parts give the same bytes.
+fn digest_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> digest::Digest {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish()
+}
+
+/// A digest of who is let in. A fleet with the same settings agrees on it.
+fn clients(client_auth: &ClientAuth, crls: &[RevocationLists]) -> digest::Digest {
     let (mode, authorities) = match client_auth {
         ClientAuth::None => (0, &[][..]),
         ClientAuth::Optional { authorities, .. } => (1, authorities.as_slice()),
         ClientAuth::Required { authorities, .. } => (2, authorities.as_slice()),
     };
-    let mut context = digest::Context::new(&digest::SHA256);
-    // Lengths in front, so that no two settings give the same bytes.
-    let parts = authorities.iter().map(|der| &*der.0);
-    for part in [listener.as_bytes(), &[mode]].into_iter().chain(parts) {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    context.finish()
+    let count = (authorities.len() as u64).to_be_bytes();
+    let lists = crls.iter().flat_map(|file| &file.lists);
+    let ders = authorities.iter().chain(lists).map(|der| &*der.0);
+    digest_of([&[mode][..], &count].into_iter().chain(ders))
 }
 
 impl Tickets {
@@ -85,6 +94,7 @@ impl Tickets {
     pub(crate) fn new(
         listener: &str,
         client_auth: &ClientAuth,
+        crls: &[RevocationLists],
         keys: &[PinnedBytes],
         rotation: Duration,
     ) -> Option<Self> {
@@ -92,7 +102,14 @@ impl Tickets {
         let own = shared.is_empty();
         let keys = if own { vec![Arc::new(Key::random()?)] } else { shared };
         let ring = Ring { keys, made: Instant::now(), rotation: own.then_some(rotation) };
-        Some(Self { ring: Mutex::new(ring), scope: scope(listener, client_auth) })
+        let clients = clients(client_auth, crls);
+        let scope = digest_of([listener.as_bytes(), clients.as_ref()].into_iter());
+        Some(Self { ring: Mutex::new(ring), clients, scope })
+    }
+
+    /// Whether both listeners let the same clients in.
+    pub(crate) fn lets_in_the_same(&self, other: &Self) -> bool {
+        self.clients.as_ref() == other.clients.as_ref()
     }
 
     /// Takes the lock for a copy of a pointer; once a handshake.
@@ -167,8 +184,8 @@ mod tests {
     fn a_fleet_with_the_same_keys_opens_each_others_tickets() {
         let hour = Duration::from_secs(3600);
         let none = ClientAuth::None;
-        let one = Tickets::new("web", &none, &[pinned(1)], hour).unwrap();
-        let two = Tickets::new("web", &none, &[pinned(2), pinned(1)], hour).unwrap();
+        let one = Tickets::new("web", &none, &[], &[pinned(1)], hour).unwrap();
+        let two = Tickets::new("web", &none, &[], &[pinned(2), pinned(1)], hour).unwrap();
         let ticket = one.encrypt(b"state").unwrap();
         assert_eq!(two.decrypt(&ticket).as_deref(), Some(&b"state"[..]));
         assert_eq!(one.decrypt(&two.encrypt(b"x").unwrap()), None);
@@ -178,8 +195,8 @@ mod tests {
     fn a_ticket_of_another_listener_or_a_changed_one_opens_nothing() {
         let hour = Duration::from_secs(3600);
         let none = ClientAuth::None;
-        let one = Tickets::new("web", &none, &[pinned(1)], hour).unwrap();
-        let other = Tickets::new("admin", &none, &[pinned(1)], hour).unwrap();
+        let one = Tickets::new("web", &none, &[], &[pinned(1)], hour).unwrap();
+        let other = Tickets::new("admin", &none, &[], &[pinned(1)], hour).unwrap();
         let mut ticket = one.encrypt(b"state").unwrap();
         assert_eq!(other.decrypt(&ticket), None);
         *ticket.last_mut().unwrap() ^= 1;
@@ -190,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_from_before_a_change_of_client_authorities_opens_nothing() {
+    fn a_ticket_from_before_a_change_of_who_is_let_in_opens_nothing() {
         let required = |bytes: &[u8]| ClientAuth::Required {
             authorities: bytes.iter().map(|byte| pinned(*byte)).collect(),
             file: "ca.pem".into(),
@@ -198,7 +215,18 @@ mod tests {
         let optional = ClientAuth::Optional { authorities: vec![pinned(7)], file: "ca.pem".into() };
         let all = [ClientAuth::None, optional, required(&[7]), required(&[8]), required(&[7, 8])];
         let hour = Duration::from_secs(3600);
-        let keys = |auth: &ClientAuth| Tickets::new("web", auth, &[pinned(1)], hour).unwrap();
+        let revoked = |bytes: &[u8]| RevocationLists {
+            file: "ca.crl".into(),
+            lists: bytes.iter().map(|byte| pinned(*byte)).collect(),
+            next_update: 0,
+        };
+        // The last one has the bytes of another: a list here, an authority there.
+        let mut all: Vec<_> = all.into_iter().map(|auth| (auth, Vec::new())).collect();
+        all.push((required(&[7]), vec![revoked(&[9])]));
+        all.push((required(&[7]), vec![revoked(&[8])]));
+        let keys = |(auth, crls): &(ClientAuth, Vec<RevocationLists>)| {
+            Tickets::new("web", auth, crls, &[pinned(1)], hour).unwrap()
+        };
         for (n, before) in all.iter().enumerate() {
             let ticket = keys(before).encrypt(b"state").unwrap();
             for (m, after) in all.iter().enumerate() {
@@ -209,7 +237,7 @@ mod tests {
 
     #[test]
     fn own_keys_rotate_and_old_ones_still_open() {
-        let tickets = Tickets::new("web", &ClientAuth::None, &[], Duration::ZERO).unwrap();
+        let tickets = Tickets::new("web", &ClientAuth::None, &[], &[], Duration::ZERO).unwrap();
         let ticket = tickets.encrypt(b"state").unwrap();
         let next = tickets.encrypt(b"state").unwrap();
         assert_ne!(ticket.get(..16), next.get(..16));

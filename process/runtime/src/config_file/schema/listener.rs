@@ -123,6 +123,14 @@ static TLS: Section = Section {
         key("client_ca", FILE, "Authorities of client certificates (PEM).")
             .absent("needed where client_auth is not \"none\"")
             .example("\"tls/client-ca.crt\""),
+        key(
+            "crls",
+            Kind::List { of: &FILES, min: 0 },
+            "Revocation lists of the authorities of client certificates (PEM or DER). Every \
+             certificate of a client's chain needs a list that is not past its next update.",
+        )
+        .default(Default::Empty, "empty: nothing is looked up; most authorities issue no lists")
+        .example("[\"tls/client-ca.crl\"]"),
         key("min_version", Kind::Choice { values: &["1.2", "1.3"], later: &[] }, "Lowest version.")
             .default(Default::Text("1.2"), "clients from before 2018 still come"),
         key(

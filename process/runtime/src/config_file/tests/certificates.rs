@@ -101,6 +101,11 @@ fn files_that_do_not_fit_are_told() {
     );
     check(&format!("{good}, client_auth = \"required\""), "client_auth", "without `client_ca`");
     check(&format!("{good}, client_ca = \"b.crt\""), "client_ca", "no effect");
+    check(&format!("{good}, crls = [\"junk\"]"), "crls", "no effect");
+    let asks = format!("{good}, client_auth = \"required\", client_ca = \"b.crt\"");
+    check(&format!("{asks}, crls = [\"junk\"]"), "crls[0]", "list 1 is not a revocation list");
+    check(&format!("{asks}, crls = [\"b.crt\"]"), "crls[0]", "holds no revocation list");
+    check(&format!("{asks}, crls = [\"gone.crl\"]"), "crls[0]", "no such file");
     check(&format!("{good}, early_data = true"), "early_data", "0-RTT is refused for now");
 }
 
