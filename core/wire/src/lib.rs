@@ -1,7 +1,7 @@
-//! Every byte from strangers: HTTP/1 heads and bodies, PROXY protocol, TLS ClientHello, forwarded
-//! addresses, paths. Sans-IO: bytes and time come in as arguments, values and bytes go out.
-//! Knows no socket, no clock, no runtime and no policy; what a connection does with a verdict is
-//! decided by its caller.
+//! Every byte from strangers: HTTP/1 heads and bodies, HTTP/2 field sections, PROXY protocol, TLS
+//! ClientHello, forwarded addresses, paths. Sans-IO: bytes and time come in as arguments, values
+//! and bytes go out. Knows no socket, no clock, no runtime and no policy; what a connection does
+//! with a verdict is decided by its caller.
 
 mod bytes;
 pub mod client_hello;
@@ -10,6 +10,7 @@ mod faults;
 pub mod forwarded;
 pub mod fuzzing;
 pub mod h1;
+pub mod h2;
 pub mod path;
 pub mod proxy_header;
 

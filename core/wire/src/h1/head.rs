@@ -8,6 +8,7 @@ mod target;
 
 pub use error::HeadError;
 pub use known::Known;
+pub(crate) use known::names as known_names;
 pub(crate) use parse::field_line;
 pub use parse::{RequestParser, ResponseParser};
 

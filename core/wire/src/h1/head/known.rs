@@ -99,6 +99,11 @@ struct Entry {
     known: Known,
 }
 
+/// Every name of the table with its entry, for tables that are made at compile time.
+pub(crate) const fn names() -> &'static [(&'static [u8], Known)] {
+    NAMES
+}
+
 const COUNT: usize = NAMES.len();
 const LONGEST: usize = longest();
 
