@@ -7,7 +7,7 @@ use crate::stage::route;
 use core_model::config::{HeaderNamePolicy, RouteRules};
 use core_wire::forwarded::Element;
 use core_wire::h1::Framing;
-use core_wire::h1::head::{Field, Known, Span};
+use core_wire::h1::head::{Field, Known, Method, Span};
 use core_wire::h1::write::{HeadWriter, WriteError};
 
 /// Writes the head of `exchange` for `origin` behind `out`.
@@ -31,6 +31,8 @@ pub(crate) fn write(
             let end = request.target.query.map_or(request.target.path.end, |query| query.end);
             let span = Span { start: request.target.path.start, end };
             match span.get(buffer) {
+                // RFC 9112 §3.2.4: such a target is about the origin as a whole.
+                [] if request.method == Method::Options => head.request_line(method, b"*")?,
                 [] => head.request_line(method, b"/")?,
                 // The absolute form may have a query and no path.
                 whole @ [b'?', ..] => head.request_line(method, &[b"/", whole].concat())?,
