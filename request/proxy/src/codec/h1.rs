@@ -11,7 +11,7 @@ use crate::stream::Stream;
 use crate::timer::{self, NEVER, Timer};
 use crate::worker::{Local, Phase, Worker};
 use core_wire::forwarded::{self, Kind};
-use core_wire::h1::head::{HeadError, HeadLimits, Known, RequestParser};
+use core_wire::h1::head::{HeadError, HeadLimits, Known, Method, RequestParser};
 use core_wire::h1::request::{self, RequestMeaning};
 use process_runtime::metrics::Limit;
 use std::future::poll_fn;
@@ -299,7 +299,10 @@ impl Connection {
         };
         self.served += 1;
         let out = self.client.reply.interim();
-        let body = reply::malformed(&self.worker, status, &says, keep.is_some(), out);
+        let parsed = matches!(fault, HeadFault::Meaning { .. });
+        // RFC 9110 §9.3.2: a reply to HEAD has no content, whatever its status.
+        let bodyless = parsed && parser.head().method == Method::Head;
+        let body = reply::malformed(&self.worker, status, &says, (keep.is_some(), bodyless), out);
         let stage = Stage {
             worker: &self.worker,
             listener: &self.local.plan,
@@ -308,7 +311,6 @@ impl Connection {
         };
         let sent = reply::send(stage, &mut self.client).await;
         let bytes = self.client.body.buffer.as_ref().map_or(&[][..], Lent::filled);
-        let parsed = matches!(fault, HeadFault::Meaning { .. });
         let refused = Refused {
             peer: &self.peer,
             head: parsed.then(|| (parser.head(), bytes)),

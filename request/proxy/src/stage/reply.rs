@@ -464,7 +464,7 @@ pub(crate) fn malformed(
     worker: &Worker,
     status: u16,
     says: &str,
-    keep: bool,
+    (keep, bodyless): (bool, bool),
     out: &mut Vec<u8>,
 ) -> usize {
     let (body, kind) = page(status, says, false);
@@ -485,6 +485,9 @@ pub(crate) fn malformed(
         return 0;
     }
     head.finish();
+    if bodyless {
+        return 0;
+    }
     out.extend_from_slice(body.as_bytes());
     body.len()
 }
