@@ -15,7 +15,7 @@ use std::process::Command;
 
 /// The program, or a failure that says what to install.
 #[track_caller]
-fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/bin"];
     let found =
         folders.iter().map(|f| format!("{f}/{name}")).find(|p| std::path::Path::new(p).exists());
@@ -34,7 +34,7 @@ fn curl(arguments: &[&str]) -> String {
 
 /// Waits until a program listens.
 #[track_caller]
-fn listening(guard: &mut Guard, port: u16) {
+pub(crate) fn listening(guard: &mut Guard, port: u16) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     wait::until("the peer listens", SOON, || {
         assert!(guard.ended().is_none(), "{}{}", guard.stdout.text(), guard.stderr.text());

@@ -236,6 +236,12 @@ impl Client {
         self.buffer.drain(..n).collect()
     }
 
+    /// Waits until anything came that was not read yet, or the connection ended.
+    pub(crate) fn some(&mut self, bound: Duration) {
+        let deadline = Instant::now() + bound;
+        while self.buffer.is_empty() && self.fill(deadline) {}
+    }
+
     /// Bytes that came and were not read as replies.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer

@@ -36,6 +36,11 @@ impl Output {
         output
     }
 
+    /// Whether the program has closed it and all of it is here.
+    pub(crate) fn ended(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -212,9 +217,7 @@ pub(crate) fn run(command: &mut Command) -> (bool, String, String) {
     wait::until("the output is complete", SOON, || {
         let before = (out.len(), err.len());
         (out, err) = (guard.stdout.text(), guard.stderr.text());
-        before == (out.len(), err.len())
-            && Arc::strong_count(&guard.stdout.0) == 1
-            && Arc::strong_count(&guard.stderr.0) == 1
+        before == (out.len(), err.len()) && guard.stdout.ended() && guard.stderr.ended()
     });
     (status.success(), out, err)
 }

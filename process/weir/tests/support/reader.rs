@@ -1,6 +1,8 @@
 //! A strict reader of HTTP/1.1 messages, independent of Weir's own: what Weir writes to either
 //! side must pass here. It accepts nothing that two readers could take differently.
 
+use std::borrow::Cow;
+
 /// Header fields in order, names in lower case.
 pub(crate) type Fields = Vec<(String, String)>;
 
@@ -65,8 +67,9 @@ fn is_token(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// Takes a CRLF line off `at`; `None` when it has not come whole.
-fn line<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Option<&'a str>, String> {
+/// Takes a CRLF line off `at`; `None` when it has not come whole. What is no UTF-8 becomes U+FFFD,
+/// which only values may have.
+fn line<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Option<Cow<'a, str>>, String> {
     let rest = &bytes[*at..];
     let Some(lf) = rest.iter().position(|&b| b == b'\n') else {
         return match rest.iter().position(|&b| b == b'\r') {
@@ -79,7 +82,7 @@ fn line<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Option<&'a str>, String> 
         return Err("CR or NUL inside a line".into());
     }
     *at += lf + 1;
-    std::str::from_utf8(line).map(Some).map_err(|_| "a head beyond UTF-8".into())
+    Ok(Some(String::from_utf8_lossy(line)))
 }
 
 /// Reads fields up to the empty line.
@@ -172,7 +175,7 @@ fn length(message: &Message, kind: Kind<'_>) -> Result<Length, String> {
 pub(crate) fn head(bytes: &[u8], kind: Kind<'_>) -> Result<Option<(Message, usize)>, String> {
     let mut at = 0;
     let Some(first) = line(bytes, &mut at)? else { return Ok(None) };
-    let (method, target, status, version) = start(first, kind)?;
+    let (method, target, status, version) = start(&first, kind)?;
     let Some(fields) = fields(bytes, &mut at)? else { return Ok(None) };
     let mut message = Message {
         method,
@@ -200,7 +203,7 @@ fn chunked(bytes: &[u8]) -> Result<Option<Chunked>, String> {
         if !hex || !size.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(format!("chunk size {size:?}"));
         }
-        let size = usize::from_str_radix(size, 16).map_err(|_| format!("chunk size {size:?}"))?;
+        let size = usize::from_str_radix(&size, 16).map_err(|_| format!("chunk size {size:?}"))?;
         if size == 0 {
             let Some(trailers) = fields(bytes, &mut at)? else { return Ok(None) };
             return Ok(Some((body, trailers, at)));
