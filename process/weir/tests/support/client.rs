@@ -181,6 +181,12 @@ impl Client {
         }
     }
 
+    /// Waits until anything came that was not read yet, or the connection ended.
+    pub(crate) fn some(&mut self, bound: Duration) {
+        let deadline = Instant::now() + bound;
+        while self.buffer.is_empty() && self.fill(deadline) {}
+    }
+
     /// The next reply, to a request with `method`; an error says what came in its place.
     pub(crate) fn reply_within(
         &mut self,
@@ -234,12 +240,6 @@ impl Client {
             assert!(more || self.ended.is_some(), "{have} of {n} bytes came");
         }
         self.buffer.drain(..n).collect()
-    }
-
-    /// Waits until anything came that was not read yet, or the connection ended.
-    pub(crate) fn some(&mut self, bound: Duration) {
-        let deadline = Instant::now() + bound;
-        while self.buffer.is_empty() && self.fill(deadline) {}
     }
 
     /// Bytes that came and were not read as replies.
