@@ -4,6 +4,6 @@
 mod body;
 mod head;
 mod reply;
-mod rig;
+pub(crate) mod rig;
 mod slow;
 mod upgrade;

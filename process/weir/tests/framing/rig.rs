@@ -19,12 +19,12 @@ const CLOSED: Duration = Duration::from_secs(1);
 const GROWTH_KIB: u64 = 48 * 1024;
 
 /// Bytes that must never reach the origin unless Weir read them as a request.
-pub(super) const X: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const X: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Weir with a recording origin, and a count of the cases run through them.
-pub(super) struct Rig {
-    pub(super) weir: Weir,
-    pub(super) upstream: Upstream,
+pub(crate) struct Rig {
+    pub(crate) weir: Weir,
+    pub(crate) upstream: Upstream,
     row: u32,
     cases: usize,
     fences: usize,
@@ -34,19 +34,19 @@ pub(super) struct Rig {
 
 impl Rig {
     /// Origin that answers with tags.
-    pub(super) fn new(row: u32) -> Self {
+    pub(crate) fn new(row: u32) -> Self {
         Self::with(row, Conn::serve, |edge| edge)
     }
 
     /// Origin that runs `script`; `/fence` requests are answered with tags before it is asked.
-    pub(super) fn scripted(
+    pub(crate) fn scripted(
         row: u32,
         script: impl Fn(&mut Conn, Message) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self::with(row, by_request(script), |edge| edge)
     }
 
-    pub(super) fn with(
+    pub(crate) fn with(
         row: u32,
         script: impl Fn(&mut Conn) + Send + Sync + 'static,
         change: impl FnOnce(Edge) -> Edge,
@@ -63,7 +63,7 @@ impl Rig {
 
     /// A request of another client, behind everything before it: it must get its own reply (I2).
     #[track_caller]
-    pub(super) fn fence(&mut self, what: &str) {
+    pub(crate) fn fence(&mut self, what: &str) {
         self.fences += 1;
         let target = format!("/fence{}", self.fences);
         let reply = self.weir.get(&target).unwrap_or_else(|e| panic!("{what}: fence: {e}"));
@@ -72,7 +72,7 @@ impl Rig {
 
     /// What the origin got in a case, without the fence that closes it.
     #[track_caller]
-    pub(super) fn taken(&mut self, what: &str) -> Taken {
+    pub(crate) fn taken(&mut self, what: &str) -> Taken {
         self.fence(what);
         let mut taken = self.upstream.take();
         let fence = format!("/fence{}", self.fences);
@@ -82,13 +82,13 @@ impl Rig {
         taken
     }
 
-    pub(super) fn count(&mut self) {
+    pub(crate) fn count(&mut self) {
         self.cases += 1;
     }
 
     /// Sends `bytes` in every segmentation and expects a refusal with one of `statuses`.
     #[track_caller]
-    pub(super) fn refused(&mut self, bytes: impl AsRef<[u8]>, statuses: &[u16]) {
+    pub(crate) fn refused(&mut self, bytes: impl AsRef<[u8]>, statuses: &[u16]) {
         let bytes = bytes.as_ref();
         for cut in Cut::all(bytes.len()) {
             let what = show(bytes, cut);
@@ -105,7 +105,7 @@ impl Rig {
     /// As [`Rig::refused`] for a fault in a body, whose sound beginning may have gone upstream:
     /// the origin must not get a whole request, nor bytes that `forbidden` holds.
     #[track_caller]
-    pub(super) fn refused_in_body(
+    pub(crate) fn refused_in_body(
         &mut self,
         bytes: impl AsRef<[u8]>,
         statuses: &[u16],
@@ -129,7 +129,7 @@ impl Rig {
 
     /// Sends `bytes` in every segmentation; `check` gets the client and then what the origin got.
     #[track_caller]
-    pub(super) fn each<T>(
+    pub(crate) fn each<T>(
         &mut self,
         bytes: impl AsRef<[u8]>,
         read: impl Fn(&mut Client, &str) -> T,
@@ -151,7 +151,7 @@ impl Rig {
     /// Sends a request in every segmentation, expects its tagged reply, and shows `check` what
     /// the origin got.
     #[track_caller]
-    pub(super) fn passes(&mut self, bytes: impl AsRef<[u8]>, check: impl Fn(&Message, &str)) {
+    pub(crate) fn passes(&mut self, bytes: impl AsRef<[u8]>, check: impl Fn(&Message, &str)) {
         let bytes = bytes.as_ref();
         let first = bytes.split(|&b| b == b' ').next().unwrap_or_default();
         let method = String::from_utf8_lossy(first).into_owned();
@@ -174,7 +174,7 @@ impl Rig {
 
     /// I3, and the count of the row.
     #[track_caller]
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         assert!(self.cases > 0, "row {} ran nothing", self.row);
         println!("row {}: {} cases", self.row, self.cases);
         let pid = self.weir.pid();
@@ -189,7 +189,7 @@ impl Rig {
 }
 
 /// An origin script from one that takes a request at a time; false ends the connection.
-pub(super) fn by_request(
+pub(crate) fn by_request(
     script: impl Fn(&mut Conn, Message) -> bool + Send + Sync + 'static,
 ) -> impl Fn(&mut Conn) + Send + Sync + 'static {
     move |conn| {
@@ -208,7 +208,7 @@ pub(super) fn by_request(
 
 /// Expects one reply with one of `statuses`, then the end of the connection within a second.
 #[track_caller]
-pub(super) fn refusal(client: &mut Client, statuses: &[u16], what: &str) {
+pub(crate) fn refusal(client: &mut Client, statuses: &[u16], what: &str) {
     let reply = client.reply_within("GET", SOON).unwrap_or_else(|e| panic!("{what}: {e}"));
     let status = reply.status;
     assert!(statuses.contains(&status), "{what}: {status}, expected one of {statuses:?}");
@@ -221,12 +221,12 @@ pub(super) fn refusal(client: &mut Client, statuses: &[u16], what: &str) {
 }
 
 /// A case for people.
-pub(super) fn show(bytes: &[u8], cut: Cut) -> String {
+pub(crate) fn show(bytes: &[u8], cut: Cut) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]);
     format!("{text:?} ({} bytes, {cut:?})", bytes.len())
 }
 
 /// Whether Weir parsed the request that the origin got: a tunnelled one lacks its marks.
-pub(super) fn parsed(request: &Message) -> bool {
+pub(crate) fn parsed(request: &Message) -> bool {
     request.has("x-forwarded-for")
 }

@@ -86,19 +86,12 @@ pub(crate) fn rewritten(exchange: &Exchange, rules: &RouteRules) -> Option<Vec<u
     if rules.strip_prefix.is_none() && rules.add_prefix.is_none() {
         return None;
     }
-    let sent = exchange.path();
+    // The route was found by the normal form, so that is what has the prefix. What is sent may have
+    // it, too, and leave it by a dot segment behind it.
     let mut scratch = Vec::new();
-    let path = match &rules.strip_prefix {
-        None => sent.as_bytes(),
-        Some(prefix) => match sent.strip_prefix(prefix.as_str()) {
-            Some(rest) => rest.as_bytes(),
-            // The route was found by the normal form, so that is what has the prefix.
-            None => {
-                let normal = path::normalize(sent.as_bytes(), &mut scratch).ok()?;
-                normal.strip_prefix(prefix.as_bytes()).unwrap_or(normal)
-            }
-        },
-    };
+    let normal = path::normalize(exchange.path().as_bytes(), &mut scratch).ok()?;
+    let prefix = rules.strip_prefix.as_deref().unwrap_or_default();
+    let path = normal.strip_prefix(prefix.as_bytes()).unwrap_or(normal);
     let mut out = Vec::with_capacity(path.len() + exchange.query().len() + 32);
     let prefix = rules.add_prefix.as_deref().unwrap_or_default();
     out.extend_from_slice(prefix.trim_end_matches('/').as_bytes());

@@ -7,6 +7,7 @@ use super::{Builder, name_of};
 use core_model::config::{
     Action, LoadBalancer, Name, PathMatch, PoolId, PoolSteering, Redirect, Route, RouteRules,
 };
+use core_wire::path;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -190,6 +191,7 @@ impl Builder<'_> {
                 return None;
             }
         };
+        self.normal_path(table, key, text);
         let at = table.at_of(key);
         if let Some(first) = seen.insert((key == "path", text), at) {
             let what = format!("{} stands at {} already", quote(text), self.report.point(first));
@@ -200,6 +202,23 @@ impl Builder<'_> {
             _ => PathMatch::Prefix(text.to_owned()),
         };
         Some(Route { name: Name::from(text), path, action: action?, rules })
+    }
+
+    /// Requests are matched by the normal form of their paths, so no other form ever matches.
+    fn normal_path(&mut self, table: &Table, key: &str, text: &str) {
+        let mut scratch = Vec::new();
+        match path::normalize(text.as_bytes(), &mut scratch) {
+            Ok(normal) if normal == text.as_bytes() => {}
+            Ok(normal) => {
+                let normal = String::from_utf8_lossy(normal);
+                let what = format!("no request matches {}", quote(text));
+                self.fault(table, key, what, format!("its normal form {}", quote(&normal)));
+            }
+            Err(ambiguous) => {
+                let what = format!("no request matches {}: {ambiguous}", quote(text));
+                self.fault(table, key, what, "a path that can be read in one way only");
+            }
+        }
     }
 
     fn route_rules(&mut self, table: &Table) -> RouteRules {

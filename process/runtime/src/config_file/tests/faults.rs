@@ -322,6 +322,12 @@ fn routes() {
     in_route(&format!("{pools}\npath = \"/a?b\""), "6:8", at, "without `?`");
     in_route(&format!("{pools}\npath = \"/a/../b\""), "6:8", at, "`..`");
     in_route(&format!("{pools}\npath = \"/a\"\npath_prefix = \"/b\""), "6:8", at, "exclude");
+    let route = |path: &str| format!("{pools}\npath = \"{path}\"");
+    in_route(&route("/%41dmin"), "6:8", at, "`/Admin`");
+    in_route(&route("//a"), "6:8", at, "normal form `/a`");
+    in_route(&route("/caf%c3%a9"), "6:8", at, "`/caf%C3%A9`");
+    in_route(&route("/a%2fb"), "6:8", at, "an encoded slash");
+    in_route(&route("/a%zz"), "6:8", at, "hexadecimal");
     let at = "load_balancer[0].routes[0].strip_prefix";
     let text = format!("{pools}\npath_prefix = \"/api\"\nstrip_prefix = \"/ap\"");
     in_route(&text, "7:16", at, "no path of this route starts with `/ap`");
