@@ -3,6 +3,10 @@
 
 mod aliases;
 mod client_policy;
+mod front;
+mod hello;
 mod matching;
+mod origins;
 mod paths;
 mod revocation;
+mod told;

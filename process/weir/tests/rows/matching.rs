@@ -108,7 +108,7 @@ fn row_71_hosts_match_alike_at_any_number() {
 
 /// What a path without escapes and dots should match: the exact one, then the longest prefix.
 fn path_matched(count: usize, path: &str) -> String {
-    let exact = |n: usize| n % 3 == 0 && path == format!("/r{n}");
+    let exact = |n: usize| n.is_multiple_of(3) && path == format!("/r{n}");
     let below = |n: usize| {
         let prefix = format!("/r{n}/b");
         n % 3 == 1 && (path == prefix || path.starts_with(&format!("{prefix}/")))
