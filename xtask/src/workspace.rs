@@ -85,11 +85,13 @@ impl Workspace {
         files.map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
-    /// The manifests of packages, parsed; one that does not parse is left to cargo.
+    /// The manifests of members, parsed. One that does not parse is left to cargo; packages that
+    /// are a workspace of their own (fuzz targets, peers) are none.
     pub(crate) fn manifests(&self) -> impl Iterator<Item = (&str, toml::Table)> {
         self.files.iter().filter_map(|(path, text)| {
             let folder = path.strip_suffix("/Cargo.toml")?;
-            Some((folder, text.parse().ok()?))
+            let manifest: toml::Table = text.parse().ok()?;
+            (!manifest.contains_key("workspace")).then_some((folder, manifest))
         })
     }
 }

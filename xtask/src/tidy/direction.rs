@@ -67,7 +67,7 @@ const ABSENT: [(&str, &str); 13] = [
 pub(crate) fn downwards(workspace: &Workspace) -> Vec<Finding> {
     let names = package_names(workspace);
     let mut findings = Vec::new();
-    for (folder, manifest) in workspace.manifests().filter(|(folder, _)| *folder != "fuzz") {
+    for (folder, manifest) in workspace.manifests() {
         let path = format!("{folder}/Cargo.toml");
         let Some(level) = level(folder) else {
             let what = "has no level: give it one in xtask/src/tidy/direction.rs";

@@ -4,10 +4,10 @@ use toml::Value;
 
 use crate::workspace::{Finding, Workspace};
 
-/// Manifests that do not inherit the lints; the fuzz targets are a workspace of their own.
+/// Manifests that do not inherit the lints.
 pub(crate) fn lints(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (folder, manifest) in workspace.manifests().filter(|(folder, _)| *folder != "fuzz") {
+    for (folder, manifest) in workspace.manifests() {
         let inherits = manifest.get("lints").and_then(|lints| lints.get("workspace"));
         if inherits.and_then(Value::as_bool) != Some(true) {
             let path = format!("{folder}/Cargo.toml");
