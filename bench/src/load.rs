@@ -1,6 +1,7 @@
 //! The load: one epoll loop that keeps a number of connections asking, and counts what comes back.
 
 mod connection;
+mod session;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{Timespec, epoll};
 use rustls::ClientConfig;
 
-pub use connection::{Advance, Connection};
+pub use connection::{Advance, Connection, Talk};
+pub use session::Script;
 
 use crate::histogram::Histogram;
 
@@ -28,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// When the next request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traffic {
-    /// On the same connection, as soon as the reply has ended.
+    /// On the same connection, as soon as a reply has ended.
     KeepAlive,
     /// On a new connection, once the proxy has closed the old one.
     Close,
@@ -47,8 +49,8 @@ pub struct Plan {
     pub target: SocketAddr,
     /// TLS clients, shared out over the connections; empty for plain TCP.
     pub tls: Vec<Arc<ClientConfig>>,
-    /// The bytes of every request.
-    pub request: Arc<[u8]>,
+    /// What is said on them.
+    pub talk: Talk,
     /// Connections open (for `Hold`: in flight) at a time.
     pub connections: usize,
     /// When requests are sent.
@@ -57,6 +59,16 @@ pub struct Plan {
     pub warmup: Duration,
     /// The counted time; for `Count` and `Hold` the longest it may take.
     pub window: Duration,
+}
+
+impl Plan {
+    /// Requests in flight on a connection.
+    fn in_flight(&self) -> usize {
+        match &self.talk {
+            Talk::H1(_) => 1,
+            Talk::H2(script) => script.streams,
+        }
+    }
 }
 
 /// A border of the counted window.
@@ -114,6 +126,8 @@ struct Load<'a> {
     late: VecDeque<Instant>,
     next_due: Instant,
     buffer: Vec<u8>,
+    /// When the requests were due that one event has answered.
+    ended: Vec<Instant>,
     outcome: Outcome,
 }
 
@@ -128,6 +142,7 @@ impl<'a> Load<'a> {
             late: VecDeque::new(),
             next_due: Instant::now(),
             buffer: vec![0; READ],
+            ended: Vec::new(),
             outcome: Outcome::default(),
         })
     }
@@ -147,16 +162,20 @@ impl<'a> Load<'a> {
         }
         let due = Instant::now();
         let tls = self.plan.tls.get(slot % self.plan.tls.len().max(1));
-        let mut connection = Connection::open(self.plan.target, tls)?;
+        let mut connection = Connection::open(self.plan.target, tls, &self.plan.talk)?;
         let data = epoll::EventData::new_u64(slot as u64);
         epoll::add(&self.poll, &connection.stream, data, epoll::EventFlags::IN)?;
-        match self.plan.traffic {
-            Traffic::Rate(_) => self.free.push(slot),
-            _ => {
-                self.asked += 1;
-                connection.ask(&self.plan.request, due)?;
+        for _ in 0..self.plan.in_flight() {
+            match self.plan.traffic {
+                Traffic::Rate(_) => self.free.push(slot),
+                _ if !self.may_ask() => break,
+                _ => {
+                    self.asked += 1;
+                    connection.ask(&self.plan.talk, due)?;
+                }
             }
         }
+        connection.flush()?;
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(connection);
         }
@@ -228,8 +247,9 @@ impl<'a> Load<'a> {
             let Some(slot) = self.free.pop() else { break };
             let Some(Some(connection)) = self.slots.get_mut(slot) else { continue };
             self.late.pop_front();
-            if let Err(error) = connection.ask(&self.plan.request, due) {
-                self.failed(&error);
+            let asked = connection.ask(&self.plan.talk, due).and_then(|()| connection.flush());
+            if let Err(error) = asked {
+                self.failed(&error, 1);
             }
         }
         self.next_due.saturating_duration_since(now).min(LOOK)
@@ -237,39 +257,52 @@ impl<'a> Load<'a> {
 
     fn serve(&mut self, slot: usize) -> Result<()> {
         let Some(Some(connection)) = self.slots.get_mut(slot) else { return Ok(()) };
-        let advance = match connection.advance(&mut self.buffer) {
-            Ok(advance) => advance,
-            Err(error) => {
-                self.failed(&error);
-                return self.replace(slot);
-            }
-        };
-        self.outcome.bytes += advance.body;
-        if advance.answered {
-            self.outcome.completed += 1;
-            self.outcome.resumed += u64::from(connection.resumed());
-            self.outcome.latency.record(connection.due.elapsed());
+        let mut ended = std::mem::take(&mut self.ended);
+        let advance = connection.advance(&mut self.buffer, &mut ended);
+        let resumed = connection.resumed();
+        let in_flight = connection.in_flight();
+        if let Ok(advance) = &advance {
+            self.outcome.bytes += advance.body;
         }
-        match self.plan.traffic {
-            Traffic::Hold(_) if advance.answered => self.hold(slot),
-            _ if advance.closed => self.replace(slot),
-            Traffic::KeepAlive | Traffic::Count(_) if advance.answered => self.again(slot),
-            Traffic::Rate(_) if advance.answered => {
-                self.free.push(slot);
-                Ok(())
+        for due in &ended {
+            self.outcome.completed += 1;
+            self.outcome.resumed += u64::from(resumed);
+            self.outcome.latency.record(due.elapsed());
+        }
+        let answered = ended.len();
+        ended.clear();
+        self.ended = ended;
+        match (advance, self.plan.traffic) {
+            (Err(error), _) => {
+                self.failed(&error, in_flight);
+                self.replace(slot)
             }
-            _ => Ok(()),
+            (Ok(_), Traffic::Hold(_)) if answered > 0 => self.hold(slot),
+            (Ok(Advance { closed: true, .. }), _) => self.replace(slot),
+            (Ok(_), Traffic::KeepAlive | Traffic::Count(_)) => self.again(slot, answered),
+            (Ok(_), Traffic::Rate(_)) => {
+                self.free.extend(std::iter::repeat_n(slot, answered));
+                self.again(slot, 0)
+            }
+            (Ok(_), Traffic::Close | Traffic::Hold(_)) => Ok(()),
         }
     }
 
-    fn again(&mut self, slot: usize) -> Result<()> {
-        if !self.may_ask() {
-            return Ok(());
+    /// Asks as often as there were answers, and sends all that is to be sent in one piece.
+    fn again(&mut self, slot: usize, answered: usize) -> Result<()> {
+        let mut asks = 0;
+        while asks < answered && self.may_ask() {
+            self.asked += 1;
+            asks += 1;
         }
-        self.asked += 1;
         let Some(Some(connection)) = self.slots.get_mut(slot) else { return Ok(()) };
-        if let Err(error) = connection.ask(&self.plan.request, Instant::now()) {
-            self.failed(&error);
+        let now = Instant::now();
+        let asked = (0..asks)
+            .try_for_each(|_| connection.ask(&self.plan.talk, now))
+            .and_then(|()| connection.flush());
+        let in_flight = connection.in_flight();
+        if let Err(error) = asked {
+            self.failed(&error, in_flight);
             return self.replace(slot);
         }
         Ok(())
@@ -295,10 +328,12 @@ impl<'a> Load<'a> {
         self.open(slot)
     }
 
-    fn failed(&mut self, error: &anyhow::Error) {
-        self.outcome.failed += 1;
-        // Its successor takes the failed request's place in the count.
-        self.asked = self.asked.saturating_sub(1);
+    fn failed(&mut self, error: &anyhow::Error, requests: usize) {
+        // An error without a request in flight is one all the same.
+        let requests = requests.max(1) as u64;
+        self.outcome.failed += requests;
+        // Successors take the failed requests' place in the count.
+        self.asked = self.asked.saturating_sub(requests);
         self.outcome.first_failure.get_or_insert_with(|| format!("{error:#}"));
     }
 }

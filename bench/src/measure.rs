@@ -14,7 +14,7 @@ use crate::machine::{self, Places};
 use crate::options::Options;
 use crate::origin::Origin;
 use crate::peer::{self, Peer, Running, Site, Style};
-use crate::row::{IDLE_CONNECTIONS, Kind, LOW_RATE, Requests, Row, Transport};
+use crate::row::{Client, IDLE_CONNECTIONS, Kind, LOW_RATE, Requests, Row, Transport};
 use crate::table::{Line, Report};
 use crate::{namespace, tls};
 
@@ -105,6 +105,14 @@ struct Round {
     note: Option<String>,
 }
 
+impl Round {
+    /// A round that gave nothing but a reason.
+    fn none(why: &str, failed: u64) -> Self {
+        let details = json!({ "figures": [], "none": why });
+        Self { figures: Vec::new(), details, failed, note: Some(why.to_owned()) }
+    }
+}
+
 impl Bench<'_> {
     fn row(&self, row: &'static Row) -> Result<Vec<Line>> {
         let mut lines: Vec<Line> = row
@@ -126,47 +134,91 @@ impl Bench<'_> {
             Kind::Idle(_) | Kind::Instructions(_) => (self.options.rounds.min(STEADY_ROUNDS), true),
             _ => (self.options.rounds, false),
         };
-        let mut running: BTreeMap<&str, Running> = BTreeMap::new();
-        for round in 0..rounds {
-            for peer in self.peers {
-                let result = if fresh {
-                    self.fresh_round(row, peer.as_ref())
-                } else {
-                    if !running.contains_key(peer.name()) {
-                        running.insert(peer.name(), self.start(peer.as_ref(), Style::Usual)?);
-                    }
-                    let target = running.get(peer.name()).context("a peer just started")?;
-                    self.loaded_round(row, target)
-                };
-                let done = result.with_context(|| format!("{}, round {round}", peer.name()))?;
-                note(&mut lines, peer.name(), done);
+        let mut running: BTreeMap<&'static str, Running> = BTreeMap::new();
+        let mut left: Vec<&dyn Peer> = Vec::new();
+        for peer in self.peers {
+            match self.unable(row, peer.as_ref())? {
+                Some(why) => note(&mut lines, peer.name(), Round::none(&why, 0)),
+                None => left.push(peer.as_ref()),
             }
+        }
+        for round in 0..rounds {
+            left.retain(|peer| match self.round(row, *peer, fresh, &mut running) {
+                Ok(done) => {
+                    note(&mut lines, peer.name(), done);
+                    true
+                }
+                // The others' figures stay worth having; the run ends as failed.
+                Err(error) => {
+                    let why = format!("round {round} failed: {error:#}");
+                    note(&mut lines, peer.name(), Round::none(&why, 1));
+                    running.remove(peer.name());
+                    false
+                }
+            });
         }
         Ok(lines)
     }
 
-    fn start(&self, peer: &dyn Peer, style: Style) -> Result<Running> {
-        let site = Site {
-            folder: self.work.join(peer.name()),
+    fn round(
+        &self,
+        row: &Row,
+        peer: &dyn Peer,
+        fresh: bool,
+        running: &mut BTreeMap<&'static str, Running>,
+    ) -> Result<Round> {
+        if fresh {
+            return self.fresh_round(row, peer);
+        }
+        if !running.contains_key(peer.name()) {
+            let started = self.start(peer, row.kind.requests(), Style::Usual)?;
+            running.insert(peer.name(), started);
+        }
+        let target = running.get(peer.name()).context("a peer just started")?;
+        self.loaded_round(row, target)
+    }
+
+    /// Why a peer cannot do a row, if it cannot.
+    fn unable(&self, row: &Row, peer: &dyn Peer) -> Result<Option<String>> {
+        let counted = matches!(row.kind, Kind::Instructions(_));
+        let style = if counted { Style::Counted } else { Style::Usual };
+        let site = self.site(peer, row.kind.requests())?;
+        Ok(peer.unable(&site, style)?.map(|why| format!("unable: {why}")))
+    }
+
+    fn site(&self, peer: &dyn Peer, requests: &Requests) -> Result<Site> {
+        let folder = self.work.join(peer.name());
+        fs::create_dir_all(&folder)?;
+        Ok(Site {
+            folder,
             plain: peer::free_address()?,
             tls: peer::free_address()?,
             admin: peer::free_address()?,
             origin: self.origin.address,
             identity: self.identity.clone(),
-        };
-        Running::start(peer, site, style, PROXY_CPU)
+            h2: requests.client != Client::H1,
+            upstream: requests.origin,
+        })
+    }
+
+    fn start(&self, peer: &dyn Peer, requests: &Requests, style: Style) -> Result<Running> {
+        Running::start(peer, self.site(peer, requests)?, style, PROXY_CPU)
     }
 
     fn plan(&self, requests: &Requests, site: &Site) -> Result<Plan> {
+        let offer = tls::Offer {
+            hybrid: requests.transport == Transport::TlsHybrid,
+            h2: requests.client != Client::H1,
+        };
         let tls = match requests.transport {
             Transport::Plain => Vec::new(),
-            Transport::Tls => vec![tls::full()?],
-            Transport::TlsResumed => tls::resuming(requests.connections)?,
+            Transport::Tls | Transport::TlsHybrid => vec![tls::full(offer)?],
+            Transport::TlsResumed => tls::resuming(offer, requests.connections)?,
         };
         Ok(Plan {
             target: if requests.transport == Transport::Plain { site.plain } else { site.tls },
             tls,
-            request: requests.bytes(tls::HOST).into(),
+            talk: requests.talk(tls::HOST),
             connections: requests.connections,
             traffic: requests.traffic,
             warmup: WARMUP,
@@ -217,7 +269,7 @@ impl Bench<'_> {
     }
 
     fn idle(&self, requests: &Requests, peer: &dyn Peer) -> Result<Round> {
-        let target = self.start(peer, Style::Usual)?;
+        let target = self.start(peer, requests, Style::Usual)?;
         let hold = self.plan(requests, &target.site)?;
         let hold = Plan { warmup: Duration::ZERO, window: BOUND, ..hold };
         let warm = Plan { traffic: Traffic::Count(IDLE_WARMUP), ..hold.clone() };
@@ -240,7 +292,7 @@ impl Bench<'_> {
         let mut counts = [0; 2];
         let mut failed = 0;
         for (count, replies) in counts.iter_mut().zip(COUNTED) {
-            let target = self.start(peer, Style::Counted)?;
+            let target = self.start(peer, requests, Style::Counted)?;
             let plan = self.plan(requests, &target.site)?;
             let traffic = Traffic::Count(replies);
             let plan = Plan { traffic, warmup: Duration::ZERO, window: BOUND, ..plan };

@@ -1,6 +1,9 @@
 //! The origin behind every proxy: one epoll thread that answers with bytes made before the run.
 //!
-//! It is cheap on purpose, since it shares its CPU with the load.
+//! It is cheap on purpose, since it shares its CPU with the load. A connection that begins with the
+//! preface of HTTP/2 is answered in HTTP/2.
+
+mod stream;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -14,7 +17,10 @@ use anyhow::{Context, Result};
 use memchr::memmem;
 use rustix::event::{Timespec, epoll};
 
+use crate::h2;
 use crate::reply::length_field;
+pub use stream::{MESSAGE, message};
+use stream::{Replies, Speaker};
 
 /// Connections that may wait to be accepted: more than any row opens at once.
 const BACKLOG: i32 = 4096;
@@ -25,6 +31,8 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// Bytes read at once.
 const READ: usize = 256 * 1024;
 const LISTENER: u64 = u64::MAX;
+/// How a connection of HTTP/2 begins; a proxy sends more than these three bytes at once.
+const PRI: &[u8] = h2::PREFACE.split_at(3).0;
 
 /// The bodies: path and size in bytes.
 pub const BODIES: [(&str, usize); 3] =
@@ -82,6 +90,8 @@ struct Connection {
     stream: TcpStream,
     head: Vec<u8>,
     body_left: u64,
+    /// For a connection that has begun with the preface of HTTP/2.
+    speaker: Option<Box<Speaker>>,
     reply: Arc<[u8]>,
     /// Bytes of `reply` already sent; `None` while a request is being read.
     sent: Option<usize>,
@@ -100,6 +110,7 @@ struct Turn {
     next: u64,
     replies: Vec<(&'static str, Arc<[u8]>)>,
     missing: Arc<[u8]>,
+    streams: Replies,
     buffer: Vec<u8>,
     answered: Arc<AtomicU64>,
 }
@@ -118,6 +129,7 @@ impl Turn {
             next: 0,
             replies,
             missing,
+            streams: Replies::new(),
             buffer: vec![0; READ],
             answered,
         })
@@ -159,6 +171,7 @@ impl Turn {
                     stream,
                     head: Vec::new(),
                     body_left: 0,
+                    speaker: None,
                     reply: Arc::clone(&self.missing),
                     sent: None,
                     wants_write: false,
@@ -180,6 +193,20 @@ impl Turn {
             Err(error) => return Err(error),
         };
         let Some(bytes) = self.buffer.get(..count) else { return Ok(Fate::Close) };
+        if connection.head.is_empty() && connection.body_left == 0 && bytes.starts_with(PRI) {
+            connection.speaker = Some(Box::new(Speaker::new()));
+        }
+        if let Some(speaker) = &mut connection.speaker {
+            let Ok(requests) = speaker.feed(bytes, &self.streams) else { return Ok(Fate::Close) };
+            self.answered.fetch_add(requests, Ordering::Relaxed);
+            if speaker.out.is_empty() {
+                return Ok(Fate::Keep);
+            }
+            connection.reply = Arc::from(std::mem::take(&mut speaker.out));
+            connection.sent = Some(0);
+            self.send(token, connection)?;
+            return Ok(Fate::Keep);
+        }
         if connection.body_left > 0 {
             connection.body_left = connection.body_left.saturating_sub(count as u64);
         } else {

@@ -19,6 +19,7 @@ pub use running::Running;
 use crate::machine::Places;
 use crate::namespace;
 use crate::options::Options;
+use crate::row::Upstream;
 use crate::tls::Identity;
 
 /// Open connections a proxy is configured for: the idle rows' and those to the origin, with room.
@@ -61,6 +62,10 @@ pub struct Site {
     pub origin: SocketAddr,
     /// Certificate and key.
     pub identity: Identity,
+    /// Whether clients may speak HTTP/2 too.
+    pub h2: bool,
+    /// What is spoken with the origin.
+    pub upstream: Upstream,
 }
 
 /// A proxy to measure.
@@ -70,6 +75,14 @@ pub trait Peer {
 
     /// Name and version as the program itself tells it.
     fn version(&self) -> &str;
+
+    /// Why it cannot do what a site asks for, if it cannot.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn unable(&self, _site: &Site, _style: Style) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Writes the configuration into the site's folder and gives the command line.
     ///
@@ -101,10 +114,7 @@ pub fn prepare(options: &Options, places: &Places, network: Network) -> Result<V
             peers.push(Box::new(nginx::Nginx::find(newest.as_ref())?));
         }
         if options.wants(haproxy::NAME) {
-            match haproxy::Haproxy::find(newest.as_ref()) {
-                Ok(haproxy) => peers.push(Box::new(haproxy)),
-                Err(error) => eprintln!("bench: no HAProxy column: {error:#}"),
-            }
+            push(&mut peers, haproxy::NAME, haproxy::Haproxy::find(newest.as_ref()));
         }
     }
     if options.wants(weir::NAME) {
@@ -114,6 +124,14 @@ pub fn prepare(options: &Options, places: &Places, network: Network) -> Result<V
         bail!("--only names no proxy: nginx, haproxy and weir are known");
     }
     Ok(peers)
+}
+
+/// Adds a peer that the table can do without.
+fn push<P: Peer + 'static>(peers: &mut Vec<Box<dyn Peer>>, name: &str, found: Result<P>) {
+    match found {
+        Ok(peer) => peers.push(Box::new(peer)),
+        Err(error) => eprintln!("bench: no column of {name}: {error:#}"),
+    }
 }
 
 /// Programs the harness calls, with the Debian packages they come in.
@@ -131,19 +149,23 @@ fn tools(options: &Options) -> Result<()> {
         options.rows.iter().any(|row| matches!(row.kind, crate::row::Kind::Instructions(_)));
     for (tool, package) in TOOLS {
         let runs = Command::new(tool).arg("-V").output().is_ok();
-        if runs || (tool == "valgrind" && !counted) {
-            continue;
+        if !runs && (tool != "valgrind" || counted) {
+            install(tool, package)?;
         }
-        eprintln!("bench: installing {package} for {tool}");
-        let done = Command::new("apt-get")
-            .args(["install", "-y", "--no-install-recommends", package])
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .output()
-            .with_context(|| format!("{tool} is missing; its Debian package is {package}"))?;
-        if !done.status.success() {
-            let says = String::from_utf8_lossy(&done.stderr).into_owned();
-            bail!("{tool} is missing and apt-get install {package} failed: {says}");
-        }
+    }
+    Ok(())
+}
+
+fn install(tool: &str, package: &str) -> Result<()> {
+    eprintln!("bench: installing {package} for {tool}");
+    let done = Command::new("apt-get")
+        .args(["install", "-y", "--no-install-recommends", package])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .output()
+        .with_context(|| format!("{tool} is missing; its Debian package is {package}"))?;
+    if !done.status.success() {
+        let says = String::from_utf8_lossy(&done.stderr).into_owned();
+        bail!("{tool} is missing and apt-get install {package} failed: {says}");
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The rows: what is asked of each proxy, how it is counted, and the goal.
 
-use crate::load::Traffic;
+use crate::h2::{Block, Field};
+use crate::load::{Script, Talk, Traffic};
+use crate::origin;
 
 /// Requests per second of the low-rate row.
 pub const LOW_RATE: u32 = 5000;
@@ -42,12 +44,34 @@ pub struct Requests {
     pub path: &'static str,
     /// Body bytes sent along: a POST; 0 is a GET.
     pub upload: usize,
+    /// What the client speaks.
+    pub client: Client,
+    /// What the proxy speaks with the origin.
+    pub origin: Upstream,
     /// Connections at a time.
     pub connections: usize,
     /// When each is sent.
     pub traffic: Traffic,
-    /// TCP, TLS, or TLS resumed.
+    /// TCP, or one of the kinds of TLS.
     pub transport: Transport,
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// HTTP/1.1, one request at a time.
+    H1,
+    /// HTTP/2, this many requests at a time.
+    H2(usize),
+}
+
+/// What a proxy speaks with the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2 with prior knowledge; every reply is a gRPC message with trailers.
+    H2,
 }
 
 /// What lies between the client and HTTP.
@@ -57,6 +81,8 @@ pub enum Transport {
     Plain,
     /// TLS 1.3 with a full handshake per connection.
     Tls,
+    /// The same with the group X25519MLKEM768.
+    TlsHybrid,
     /// TLS 1.3 with a ticket wherever there was a connection before.
     TlsResumed,
 }
@@ -77,10 +103,14 @@ pub enum Goal {
 const GET: Requests = Requests {
     path: "/1k",
     upload: 0,
+    client: Client::H1,
+    origin: Upstream::H1,
     connections: 64,
     traffic: Traffic::KeepAlive,
     transport: Transport::Plain,
 };
+const H2: Requests =
+    Requests { client: Client::H2(16), connections: 8, transport: Transport::Tls, ..GET };
 
 /// All rows, in the table's order.
 pub const ROWS: &[Row] = &[
@@ -121,6 +151,30 @@ pub const ROWS: &[Row] = &[
         goal: Goal::OfBest(0.75),
     },
     Row {
+        name: "tls-h2",
+        says: "TLS 1.3, HTTP/2 GET 1 kB, 8 connections of 16 streams",
+        kind: Kind::Cpu(H2),
+        goal: Goal::OfBest(0.50),
+    },
+    Row {
+        name: "tls-h2-64",
+        says: "TLS 1.3, HTTP/2 GET 1 kB, 64 connections of one stream",
+        kind: Kind::Cpu(Requests { client: Client::H2(1), connections: 64, ..H2 }),
+        goal: Goal::OfBest(0.70),
+    },
+    Row {
+        name: "grpc",
+        says: "TLS 1.3, HTTP/2 POST of a gRPC message, origin HTTP/2 plain, reply with trailers, \
+               8 connections of 16 streams",
+        kind: Kind::Cpu(Requests {
+            path: "/bench.Bench/Call",
+            upload: origin::MESSAGE,
+            origin: Upstream::H2,
+            ..H2
+        }),
+        goal: Goal::OfBest(0.55),
+    },
+    Row {
         name: "tls-10m",
         says: "TLS 1.3, HTTP/1.1 GET 10 MB, 8 connections",
         kind: Kind::CpuPerByte(Requests {
@@ -141,6 +195,17 @@ pub const ROWS: &[Row] = &[
             ..GET
         }),
         goal: Goal::OfBest(0.70),
+    },
+    Row {
+        name: "tls-hybrid",
+        says: "TLS 1.3 full handshake with X25519MLKEM768 and one GET 1 kB per connection",
+        kind: Kind::Cpu(Requests {
+            traffic: Traffic::Close,
+            transport: Transport::TlsHybrid,
+            connections: 16,
+            ..GET
+        }),
+        goal: Goal::OfBest(0.65),
     },
     Row {
         name: "tls-resumed",
@@ -181,6 +246,12 @@ pub const ROWS: &[Row] = &[
         kind: Kind::Instructions(GET),
         goal: Goal::OfNginx(0.5),
     },
+    Row {
+        name: "instructions-h2",
+        says: "user-space instructions per HTTP/2 GET 1 kB over TLS, 8 connections of 16 streams",
+        kind: Kind::Instructions(H2),
+        goal: Goal::OfNginx(0.4),
+    },
 ];
 
 /// The row of a name.
@@ -216,7 +287,16 @@ impl Kind {
 }
 
 impl Requests {
-    /// The bytes of each request.
+    /// What is said on the connections.
+    #[must_use]
+    pub fn talk(&self, host: &str) -> Talk {
+        match self.client {
+            Client::H1 => Talk::H1(self.bytes(host).into()),
+            Client::H2(streams) => Talk::H2(self.script(host, streams).into()),
+        }
+    }
+
+    /// The bytes of each request in HTTP/1.1.
     #[must_use]
     pub fn bytes(&self, host: &str) -> Vec<u8> {
         let method = if self.upload == 0 { "GET" } else { "POST" };
@@ -234,5 +314,21 @@ impl Requests {
         let mut bytes = (head + "\r\n").into_bytes();
         bytes.resize(bytes.len() + self.upload, b'y');
         bytes
+    }
+
+    /// The same request in HTTP/2; numbers are places in the static table (RFC 7541 appendix A).
+    fn script(&self, host: &str, streams: usize) -> Script {
+        let method = Field::Known(if self.upload == 0 { 2 } else { 3 });
+        let scheme = Field::Known(if self.transport == Transport::Plain { 6 } else { 7 });
+        let mut fields = vec![method, scheme, Field::Value(4, self.path), Field::Kept(1, host)];
+        fields.extend([Field::Kept(58, "bench"), Field::Kept(19, "*/*")]);
+        let trailers = self.origin == Upstream::H2;
+        if trailers {
+            fields.extend([Field::Kept(31, "application/grpc"), Field::KeptText("te", "trailers")]);
+        }
+        let size = origin::BODIES.iter().find(|(path, _)| *path == self.path);
+        let body = if trailers { origin::MESSAGE } else { size.map_or(0, |(_, size)| *size) };
+        let upload = if trailers { origin::message() } else { vec![b'y'; self.upload] };
+        Script { streams, request: Block::of(&fields, 0), upload, body: body as u64, trailers }
     }
 }

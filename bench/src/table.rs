@@ -103,12 +103,34 @@ impl Report {
         }
         text.push('\n');
         text.push_str(&aligned(&rows));
+        text.push_str(&self.beside());
         for line in &self.lines {
             for note in &line.notes {
                 text.push_str(&format!("{}: {note}\n", line.name));
             }
         }
         text
+    }
+
+    /// What else loaded rows showed: the best round's thousands of requests a second on one CPU,
+    /// the smallest median and the smallest 99th percentile of the latency in µs.
+    fn beside(&self) -> String {
+        let mut rows = vec![vec!["1000/s p50 p99".to_owned(), String::new()]];
+        rows[0].extend(self.peers.iter().map(|(peer, _)| (*peer).to_owned()));
+        rows[0].extend([String::new(), String::new()]);
+        // Latency rows have said it above.
+        for line in self.lines.iter().filter(|line| line.unit != "µs") {
+            let cells: Vec<Option<String>> =
+                self.peers.iter().map(|(peer, _)| loaded(line.rounds.get(peer)?)).collect();
+            if cells.iter().all(Option::is_none) {
+                continue;
+            }
+            let mut row = vec![line.name.clone(), String::new()];
+            row.extend(cells.into_iter().map(|cell| cell.unwrap_or("-".to_owned())));
+            row.extend([String::new(), String::new()]);
+            rows.push(row);
+        }
+        if rows.len() == 1 { String::new() } else { format!("\n{}\n", aligned(&rows)) }
     }
 
     /// The same, with every round.
@@ -142,6 +164,14 @@ impl Report {
             "lines": lines,
         })
     }
+}
+
+fn loaded(rounds: &[Value]) -> Option<String> {
+    let all = |key| rounds.iter().filter_map(move |round| round.get(key)?.as_f64());
+    let rate = all("requests_per_second").max_by(f64::total_cmp)?;
+    let p50 = all("p50_us").min_by(f64::total_cmp)?;
+    let p99 = all("p99_us").min_by(f64::total_cmp)?;
+    Some(format!("{:.1} {p50:.0} {p99:.0}", rate / 1e3))
 }
 
 fn shown(figure: Option<f64>) -> String {
@@ -230,6 +260,13 @@ mod tests {
             h1-get  µs CPU  20.00        -  1500      75.00  0.75 of best  missed\n\
             h1-get: a note\n";
         assert_eq!(report.table(), expected);
+        let mut loaded = report.clone();
+        let round = json!({ "requests_per_second": 51_240.0, "p50_us": 9.4, "p99_us": 20.0 });
+        loaded.lines[0].rounds.insert("weir", vec![json!({}), round]);
+        let table = loaded.table();
+        let expected = "\n1000/s p50 p99    nginx  haproxy       weir\n\
+            h1-get                -        -  51.2 9 20\n";
+        assert!(table.contains(expected), "{table}");
         let json = report.json();
         assert_eq!(json["lines"][0]["figures"]["nginx"], 20.0);
         assert_eq!(json["lines"][0]["kept"], false);

@@ -17,7 +17,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 /// The name in the certificate, the SNI and the Host of every request.
 pub const HOST: &str = "bench.test";
 /// What the client offers, for the table.
-pub const OFFER: &str = "TLS 1.3, TLS_AES_128_GCM_SHA256, X25519, ECDSA P-256";
+pub const OFFER: &str =
+    "TLS 1.3, TLS_AES_128_GCM_SHA256, X25519 (hybrid rows: X25519MLKEM768), ECDSA P-256";
 
 /// Certificate and key files of a run.
 #[derive(Clone, Debug)]
@@ -59,12 +60,21 @@ pub fn server_name() -> Result<ServerName<'static>> {
     ServerName::try_from(HOST).context("the run's host name")
 }
 
+/// What a client of the load offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// X25519MLKEM768 in place of X25519.
+    pub hybrid: bool,
+    /// HTTP/2 in place of HTTP/1.1.
+    pub h2: bool,
+}
+
 /// A client that makes a full handshake on every connection.
 ///
 /// # Errors
 /// When the provider does not know the offered suite.
-pub fn full() -> Result<Arc<ClientConfig>> {
-    client(Resumption::disabled())
+pub fn full(offer: Offer) -> Result<Arc<ClientConfig>> {
+    client(offer, Resumption::disabled())
 }
 
 /// Clients for `count` connections that resume, each with a ticket store of its own, so that one
@@ -72,16 +82,21 @@ pub fn full() -> Result<Arc<ClientConfig>> {
 ///
 /// # Errors
 /// When the provider does not know the offered suite.
-pub fn resuming(count: usize) -> Result<Vec<Arc<ClientConfig>>> {
+pub fn resuming(offer: Offer, count: usize) -> Result<Vec<Arc<ClientConfig>>> {
     (0..count)
-        .map(|_| client(Resumption::store(Arc::new(ClientSessionMemoryCache::new(2)))))
+        .map(|_| client(offer, Resumption::store(Arc::new(ClientSessionMemoryCache::new(2)))))
         .collect()
 }
 
-fn client(resumption: Resumption) -> Result<Arc<ClientConfig>> {
+fn client(offer: Offer, resumption: Resumption) -> Result<Arc<ClientConfig>> {
+    let group = if offer.hybrid {
+        aws_lc_rs::kx_group::X25519MLKEM768
+    } else {
+        aws_lc_rs::kx_group::X25519
+    };
     let provider = Arc::new(CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
-        kx_groups: vec![aws_lc_rs::kx_group::X25519],
+        kx_groups: vec![group],
         ..aws_lc_rs::default_provider()
     });
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -91,7 +106,8 @@ fn client(resumption: Resumption) -> Result<Arc<ClientConfig>> {
         .with_custom_certificate_verifier(Arc::new(Unverified))
         .with_no_client_auth();
     config.resumption = resumption;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let protocol = if offer.h2 { "h2" } else { "http/1.1" };
+    config.alpn_protocols = vec![protocol.into()];
     Ok(Arc::new(config))
 }
 

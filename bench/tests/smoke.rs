@@ -3,13 +3,26 @@
 use std::time::Duration;
 
 use bench::load::{self, Edge, Outcome, Plan, Traffic};
-use bench::origin::Origin;
-use bench::row::{Requests, Transport};
+use bench::origin::{MESSAGE, Origin};
+use bench::row::{Client, Requests, Transport, Upstream};
 
 const BOUND: Duration = Duration::from_secs(30);
+const GET: Requests = Requests {
+    path: "/1k",
+    upload: 0,
+    client: Client::H1,
+    origin: Upstream::H1,
+    connections: 8,
+    traffic: Traffic::KeepAlive,
+    transport: Transport::Plain,
+};
 
 fn run(origin: &Origin, path: &'static str, upload: usize, traffic: Traffic) -> Outcome {
-    let requests = Requests { path, upload, connections: 8, traffic, transport: Transport::Plain };
+    ask(origin, Requests { path, upload, traffic, ..GET })
+}
+
+fn ask(origin: &Origin, requests: Requests) -> Outcome {
+    let traffic = requests.traffic;
     let window = match traffic {
         Traffic::Rate(_) => Duration::from_millis(400),
         _ => BOUND,
@@ -17,7 +30,7 @@ fn run(origin: &Origin, path: &'static str, upload: usize, traffic: Traffic) -> 
     let plan = Plan {
         target: origin.address,
         tls: Vec::new(),
-        request: requests.bytes("origin.test").into(),
+        talk: requests.talk("origin.test"),
         connections: requests.connections,
         traffic,
         warmup: Duration::ZERO,
@@ -54,6 +67,23 @@ fn bodies_of_both_directions_are_read_whole() {
 }
 
 #[test]
+fn messages_over_http2_are_answered_with_trailers_and_counted() {
+    let origin = Origin::start().unwrap();
+    let call = Requests {
+        path: "/bench.Bench/Call",
+        upload: MESSAGE,
+        client: Client::H2(16),
+        origin: Upstream::H2,
+        traffic: Traffic::Count(5000),
+        ..GET
+    };
+    let outcome = ask(&origin, call);
+    assert_eq!((outcome.completed, outcome.first_failure), (5000, None));
+    assert_eq!(outcome.bytes, 5000 * MESSAGE as u64);
+    assert_eq!((outcome.latency.total(), origin.answered()), (5000, 5000));
+}
+
+#[test]
 fn held_connections_stay_open() {
     let origin = Origin::start().unwrap();
     let outcome = run(&origin, "/1k", 0, Traffic::Hold(50));
@@ -75,17 +105,11 @@ fn a_rate_is_offered_whatever_the_replies_do() {
 #[test]
 fn a_wrong_answer_is_a_failure_that_is_named() {
     let origin = Origin::start().unwrap();
-    let requests = Requests {
-        path: "/absent",
-        upload: 0,
-        connections: 1,
-        traffic: Traffic::KeepAlive,
-        transport: Transport::Plain,
-    };
+    let requests = Requests { path: "/absent", connections: 1, ..GET };
     let plan = Plan {
         target: origin.address,
         tls: Vec::new(),
-        request: requests.bytes("origin.test").into(),
+        talk: requests.talk("origin.test"),
         connections: 1,
         traffic: Traffic::KeepAlive,
         warmup: Duration::ZERO,

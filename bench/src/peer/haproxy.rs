@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use super::{Peer, Site, Style, debian};
+use crate::row::Upstream;
 
 pub(super) const NAME: &str = "haproxy";
 /// The oldest release the goals were set against.
@@ -54,6 +55,8 @@ impl Peer for Haproxy {
 fn configuration(site: &Site) -> String {
     let Site { plain, tls, origin, identity, .. } = site;
     let pem = identity.both.display();
+    let alpn = if site.h2 { "h2,http/1.1" } else { "http/1.1" };
+    let proto = if site.upstream == Upstream::H2 { " proto h2" } else { "" };
     format!(
         "global
   nbthread 1
@@ -71,13 +74,13 @@ defaults
   maxconn {CONNECTIONS}
 frontend edge
   bind {plain} backlog 4096
-  bind {tls} backlog 4096 ssl crt {pem} alpn http/1.1
+  bind {tls} backlog 4096 ssl crt {pem} alpn {alpn}
   option forwardfor
   http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
   http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
   default_backend origin
 backend origin
-  server o1 {origin} pool-max-conn 1024
+  server o1 {origin}{proto} pool-max-conn 1024
 "
     )
 }

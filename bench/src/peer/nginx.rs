@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::{CONNECTIONS, Peer, Site, Style, debian};
+use crate::row::Upstream;
 
 pub(super) const NAME: &str = "nginx";
 /// The oldest release the goals were set against.
@@ -63,6 +64,11 @@ fn configuration(site: &Site, style: Style) -> String {
         .iter()
         .map(|kind| format!("  {kind}_temp_path {folder}/{kind};\n"))
         .collect();
+    let h2 = if site.h2 { "on" } else { "off" };
+    let location = match site.upstream {
+        Upstream::H1 => proxied(),
+        Upstream::H2 => PASSED.to_owned(),
+    };
     format!(
         "daemon off;
 master_process {master};
@@ -89,8 +95,25 @@ http {{
   server {{
     listen {plain} backlog=4096;
     listen {tls} ssl backlog=4096;
+    http2 {h2};
     location / {{
-      proxy_pass http://origin;
+{location}    }}
+  }}
+}}
+"
+    )
+}
+
+/// One stream per connection is what it can do towards an HTTP/2 origin.
+const PASSED: &str = "      grpc_pass grpc://origin;
+      grpc_set_header Host $host;
+      grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      grpc_set_header X-Forwarded-Proto $scheme;
+";
+
+fn proxied() -> String {
+    format!(
+        "      proxy_pass http://origin;
       proxy_http_version 1.1;
       proxy_set_header Host $host;
       proxy_set_header Connection \"\";
@@ -100,9 +123,6 @@ http {{
       proxy_buffer_size {BUFFER}k;
       proxy_buffers 8 {BUFFER}k;
       proxy_busy_buffers_size {BUSY}k;
-    }}
-  }}
-}}
 "
     )
 }

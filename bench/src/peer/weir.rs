@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::{Network, Peer, Site, Style};
 use crate::machine::Places;
 use crate::options::Options;
+use crate::row::Upstream;
 
 pub(super) const NAME: &str = "weir";
 
@@ -50,6 +51,25 @@ impl Peer for Weir {
         &self.version
     }
 
+    /// A Weir that does not know a protocol refuses the configuration that names it.
+    fn unable(&self, site: &Site, _style: Style) -> Result<Option<String>> {
+        if !site.h2 && site.upstream == Upstream::H1 {
+            return Ok(None);
+        }
+        let file = site.folder.join("asked.toml");
+        fs::write(&file, configuration(site))?;
+        let check = Command::new(&self.program).arg("check").arg(&file).output();
+        let check = check.context("weir check")?;
+        if check.status.success() {
+            return Ok(None);
+        }
+        let told = String::from_utf8_lossy(&[check.stdout, check.stderr].concat()).into_owned();
+        let line = told.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason told");
+        let place = format!("{}:", file.display());
+        let line = line.trim().trim_start_matches(&place);
+        Ok(Some(format!("its configuration is refused: {line}")))
+    }
+
     fn command(&self, site: &Site, _style: Style) -> Result<Vec<OsString>> {
         let file = site.folder.join("weir.toml");
         fs::write(&file, configuration(site))?;
@@ -61,6 +81,8 @@ fn configuration(site: &Site) -> String {
     let Site { plain, tls, admin, origin, identity, .. } = site;
     let (certificate, key) = (identity.certificate.display(), identity.key.display());
     let (ip, port) = (origin.ip(), origin.port());
+    let clients = if site.h2 { "protocols = [\"h2\", \"http/1.1\"]\n" } else { "" };
+    let origins = if site.upstream == Upstream::H2 { "protocols = [\"h2\"]\n" } else { "" };
     format!(
         "[runtime]
 workers = 1
@@ -71,19 +93,19 @@ address = \"{admin}\"
 [[listener]]
 name = \"plain\"
 address = \"{plain}\"
-limits = {{ requests_per_connection = 1000000000 }}
+{clients}limits = {{ requests_per_connection = 1000000000 }}
 timeouts = {{ keepalive = \"600s\" }}
 
 [[listener]]
 name = \"tls\"
 address = \"{tls}\"
-limits = {{ requests_per_connection = 1000000000 }}
+{clients}limits = {{ requests_per_connection = 1000000000 }}
 timeouts = {{ keepalive = \"600s\" }}
 tls = {{ certificates = [{{ certificate = \"{certificate}\", key = \"{key}\" }}] }}
 
 [[pool]]
 name = \"o\"
-keepalive = {{ connections = 1024, idle = \"600s\", requests = 1000000000 }}
+{origins}keepalive = {{ connections = 1024, idle = \"600s\", requests = 1000000000 }}
 
 [[pool.origins]]
 name = \"o1\"
