@@ -2,8 +2,10 @@
 //! and its configuration for equal work (see `Site`).
 
 mod debian;
+mod envoy;
 mod haproxy;
 mod nginx;
+mod pingora;
 mod running;
 mod weir;
 
@@ -117,11 +119,17 @@ pub fn prepare(options: &Options, places: &Places, network: Network) -> Result<V
             push(&mut peers, haproxy::NAME, haproxy::Haproxy::find(newest.as_ref()));
         }
     }
+    if options.wants(envoy::NAME) {
+        push(&mut peers, envoy::NAME, envoy::Envoy::find(places, network));
+    }
+    if options.wants(pingora::NAME) {
+        push(&mut peers, pingora::NAME, pingora::Pingora::build(places, network));
+    }
     if options.wants(weir::NAME) {
         peers.push(Box::new(weir::Weir::build(options, places, network)?));
     }
     if peers.is_empty() {
-        bail!("--only names no proxy: nginx, haproxy and weir are known");
+        bail!("--only names no proxy: nginx, haproxy, envoy, pingora and weir are known");
     }
     Ok(peers)
 }
