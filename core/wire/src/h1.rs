@@ -3,7 +3,7 @@
 
 pub mod authority;
 pub mod body;
-mod connection;
+pub(crate) mod connection;
 pub mod head;
 pub mod request;
 pub mod response;

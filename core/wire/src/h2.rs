@@ -3,4 +3,6 @@
 //! message does not know which of the two it came in.
 
 pub mod hpack;
+pub mod message;
 pub mod section;
+pub mod write;

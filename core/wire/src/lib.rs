@@ -13,6 +13,7 @@ pub mod h1;
 pub mod h2;
 pub mod path;
 pub mod proxy_header;
+pub mod write;
 
 #[cfg(test)]
 mod testing;

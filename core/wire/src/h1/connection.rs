@@ -149,13 +149,19 @@ pub(super) fn is_owned(name: &[u8]) -> bool {
     starts(b"x-forwarded-") || starts(b"cf-") || starts(b"x-weir-") || starts(b"x-auth-")
 }
 
+/// Whether a trailer field may be forwarded: one that neither changes the meaning of the message
+/// nor speaks for the proxy, under whatever spelling.
+pub(crate) fn is_trailer(field: &Field, name: &[u8]) -> bool {
+    field.known == Known::Other && !field.odd_name && !is_owned(name)
+}
+
 fn names_trailers(value: &[u8]) -> bool {
     value.split(|&b| b == b',').any(|part| bytes::trim(part).eq_ignore_ascii_case(b"trailers"))
 }
 
 /// One protocol name, perhaps with a version (RFC 9110 §7.8), and none of HTTP/2: a client that
 /// wants that speaks it from the start or by ALPN.
-fn is_protocol(value: &[u8]) -> bool {
+pub(crate) fn is_protocol(value: &[u8]) -> bool {
     let mut parts = value.splitn(2, |&b| b == b'/');
     let name = parts.next().unwrap_or_default();
     bytes::is_token_text(name)

@@ -100,6 +100,8 @@ pub enum Version {
     /// HTTP/1.1 or a later minor version.
     #[default]
     Http11,
+    /// HTTP/2.
+    Http2,
 }
 
 /// The method of a request (RFC 9110 §9, RFC 5789).

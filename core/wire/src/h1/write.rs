@@ -1,6 +1,7 @@
 //! The one serializer of heads. Whatever the caller brings, no byte that ends a line or hides one
 //! gets into a head, and framing fields come from a [`Framing`] only.
 
+mod head;
 mod reason;
 
 use core::net::IpAddr;
@@ -25,8 +26,11 @@ faults! {
     }
 }
 
+/// Bytes of the longest text of an address: IPv6 with an IPv4 address inside.
+pub(crate) const ADDRESS_MAX: usize = 45;
+
 /// Digits of the largest `u64`.
-const DECIMAL_MAX: usize = 20;
+pub(crate) const DECIMAL_MAX: usize = 20;
 
 /// Appends one head to a buffer.
 #[derive(Debug)]
@@ -142,31 +146,8 @@ impl<'a> HeadWriter<'a> {
     pub fn address(&mut self, name: &'static [u8], address: IpAddr) {
         debug_assert!(name.ends_with(b": "), "a name with its colon and space");
         self.out.extend_from_slice(name);
-        match address {
-            IpAddr::V4(v4) => {
-                // The formatting machinery costs more than the rest of a small head.
-                let mut room = [b'.'; 16];
-                let mut at = 0;
-                for octet in v4.octets() {
-                    for (digit, wanted) in [
-                        (octet / 100, octet >= 100),
-                        (octet / 10 % 10, octet >= 10),
-                        (octet % 10, true),
-                    ] {
-                        if let Some(place) = room.get_mut(at).filter(|_| wanted) {
-                            *place = b'0' + digit;
-                            at += 1;
-                        }
-                    }
-                    at += 1;
-                }
-                self.out.extend_from_slice(room.get(..at - 1).unwrap_or_default());
-            }
-            IpAddr::V6(v6) => {
-                // Writing into a vector does not fail.
-                let _ = write!(self.out, "{v6}");
-            }
-        }
+        let mut room = [0; ADDRESS_MAX];
+        self.out.extend_from_slice(address_text(address, &mut room));
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -285,8 +266,40 @@ impl<'a> HeadWriter<'a> {
     }
 }
 
+/// The text of an address, written into `room`.
+pub(crate) fn address_text(address: IpAddr, room: &mut [u8; ADDRESS_MAX]) -> &[u8] {
+    let len = match address {
+        IpAddr::V4(v4) => {
+            // The formatting machinery costs more than the rest of a small head.
+            *room = [b'.'; ADDRESS_MAX];
+            let mut at = 0;
+            for octet in v4.octets() {
+                for (digit, wanted) in [
+                    (octet / 100, octet >= 100),
+                    (octet / 10 % 10, octet >= 10),
+                    (octet % 10, true),
+                ] {
+                    if let Some(place) = room.get_mut(at).filter(|_| wanted) {
+                        *place = b'0' + digit;
+                        at += 1;
+                    }
+                }
+                at += 1;
+            }
+            at - 1
+        }
+        IpAddr::V6(v6) => {
+            let mut rest = &mut room[..];
+            // The room is that of the longest text.
+            let _ = write!(rest, "{v6}");
+            ADDRESS_MAX - rest.len()
+        }
+    };
+    room.get(..len).unwrap_or_default()
+}
+
 /// The decimal digits of `value`, written into `room`.
-fn decimal(mut value: u64, room: &mut [u8; DECIMAL_MAX]) -> &[u8] {
+pub(crate) fn decimal(mut value: u64, room: &mut [u8; DECIMAL_MAX]) -> &[u8] {
     let mut start = DECIMAL_MAX;
     for place in room.iter_mut().rev() {
         *place = b'0' + (value % 10) as u8;

@@ -4,7 +4,7 @@
 use super::{BodyError, BodyLimits, Decoded};
 use crate::bytes;
 use crate::h1::connection;
-use crate::h1::head::{self, Known};
+use crate::h1::head;
 
 /// Digits of a chunk size: what 64 bits hold.
 const SIZE_DIGITS_MAX: u8 = 16;
@@ -243,7 +243,7 @@ impl ChunkedDecoder {
             return Err(BodyError::TrailersTooLarge);
         }
         let name = field.name.get(line);
-        let allowed = field.known == Known::Other && !field.odd_name && !connection::is_owned(name);
+        let allowed = connection::is_trailer(&field, name);
         if allowed && !field.canonical {
             let plain = [name, b": ", field.value.get(line), b"\r\n"].concat();
             self.trailers.truncate(self.kept);

@@ -25,6 +25,15 @@ macro_rules! known {
                     $(Self::$variant => $name,)+
                 }
             }
+
+            /// The name in its usual spelling with colon and space, as a line starts.
+            #[inline]
+            pub(crate) fn label(self) -> &'static [u8] {
+                match self {
+                    Self::Other => b"",
+                    $(Self::$variant => concat!($name, ": ").as_bytes(),)+
+                }
+            }
         }
     };
 }

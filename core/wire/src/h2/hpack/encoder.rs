@@ -96,7 +96,7 @@ impl Encoder {
 
     /// Starts a block: tells of a changed size where there is one.
     #[inline]
-    pub fn begin(&mut self, out: &mut Vec<u8>) {
+    pub(in crate::h2) fn begin(&mut self, out: &mut Vec<u8>) {
         if let Some((least, last)) = self.resized.take() {
             if least < last {
                 put_integer(out, 0x20, 5, least);
@@ -105,38 +105,48 @@ impl Encoder {
         }
     }
 
+    /// Takes a block back that was not written to its end. The peer sees nothing of it, or all
+    /// that there is: both tables start anew with the next block.
+    #[cold]
+    pub(in crate::h2) fn abandon(&mut self) {
+        let most = core::mem::take(&mut self.most);
+        self.make_room(0);
+        self.most = most;
+        self.resized = Some((0, most));
+    }
+
     /// A field of the static table.
     #[inline]
-    pub fn fixed(&mut self, index: usize, out: &mut Vec<u8>) {
+    pub(in crate::h2) fn fixed(&mut self, index: usize, out: &mut Vec<u8>) {
         put_integer(out, 0x80, 7, index);
     }
 
     /// A literal with the name of a static entry, not indexed.
-    pub fn literal(&mut self, index: usize, value: &[u8], out: &mut Vec<u8>) {
+    pub(in crate::h2) fn literal(&mut self, index: usize, value: &[u8], out: &mut Vec<u8>) {
         put_integer(out, 0, 4, index);
         raw(value, out);
     }
 
     /// A literal with a name of the caller's source, not indexed.
-    pub fn named(&mut self, name: &'static [u8], value: &[u8], out: &mut Vec<u8>) {
+    pub(in crate::h2) fn named(&mut self, name: &'static [u8], value: &[u8], out: &mut Vec<u8>) {
         out.push(0);
         raw(name, out);
         raw(value, out);
     }
 
     /// `:authority`
-    pub fn authority(&mut self, value: &[u8], out: &mut Vec<u8>) {
+    pub(in crate::h2) fn authority(&mut self, value: &[u8], out: &mut Vec<u8>) {
         self.put(plan::AUTHORITY, b":authority", value, out);
     }
 
     /// `:status` where the static table does not have it.
-    pub fn status(&mut self, value: &[u8], out: &mut Vec<u8>) {
+    pub(in crate::h2) fn status(&mut self, value: &[u8], out: &mut Vec<u8>) {
         self.put(plan::STATUS, b":status", value, out);
     }
 
     /// A field of a known name.
     #[inline]
-    pub fn known(&mut self, known: Known, value: &[u8], out: &mut Vec<u8>) {
+    pub(in crate::h2) fn known(&mut self, known: Known, value: &[u8], out: &mut Vec<u8>) {
         let mut plan = plan::known(known);
         if known == Known::Cookie && value.len() < COOKIE_GUESSABLE {
             plan.treatment = Treatment::Never;
@@ -146,7 +156,7 @@ impl Encoder {
 
     /// A field of another name: a token in whatever case.
     #[inline]
-    pub fn other(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    pub(in crate::h2) fn other(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         self.put(plan::other(name), name, value, out);
     }
 
