@@ -60,6 +60,17 @@ fn row_72_paths_have_one_reading_or_none() {
 }
 
 proptest! {
+    /// Rule 9 of docs/security-rows.md: the short way gives what the long one gives.
+    #[test]
+    fn plain_paths_are_their_own_normal_form(path in "/([a./_;%2eE~A-]{0,10})") {
+        let path = path.as_bytes();
+        if is_plain(path) {
+            let mut long = Vec::new();
+            resolve(&decode(path).unwrap(), &mut long).unwrap();
+            prop_assert_eq!(long, path);
+        }
+    }
+
     #[test]
     fn normal_forms_are_stable_and_plain(path in "/([a./;%2eE5cf\\\\]{0,12})") {
         let mut scratch = Vec::new();

@@ -1,10 +1,15 @@
-//! One HTTP/1.1 request read strictly, one reply written; the connection ends with it.
+//! One HTTP/1.1 request read by the parser that clients of the edge meet, one reply written; the
+//! connection ends with it.
 
+use core_wire::h1::Framing;
+use core_wire::h1::head::{self, HeadLimits, Known, RequestHead, RequestParser, Span, TargetForm};
+use core_wire::h1::request;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Bytes of a request: head and the little that follows it. Browsers send about 1 KiB.
-const REQUEST_BYTES_MAX: usize = 8 * 1024;
+/// What a request may have: browsers send about 1 KiB in 20 fields.
+const LIMITS: HeadLimits =
+    HeadLimits { line_bytes: 2 * 1024, section_bytes: 6 * 1024, fields: 100 };
 
 /// Bytes read and thrown away after the reply, so that closing does not reset it.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
@@ -64,6 +69,7 @@ impl Reply {
 /// Reads one request.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Request, ReadError> {
     let mut bytes = Vec::with_capacity(1024);
+    let mut parser = RequestParser::new();
     loop {
         let mut chunk = [0; 1024];
         let n = stream.read(&mut chunk).await.map_err(|_| ReadError::Gone)?;
@@ -71,57 +77,41 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Reques
             return Err(ReadError::Gone);
         }
         bytes.extend_from_slice(chunk.get(..n).unwrap_or_default());
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = bytes.get(..end).unwrap_or_default();
-            return parse(head).map_err(|why| {
-                ReadError::Wrong(Reply::text(400, format!("bad request: {why}\n")))
-            });
-        }
-        if bytes.len() >= REQUEST_BYTES_MAX {
-            return Err(ReadError::Wrong(Reply::text(431, "the request is too large\n")));
+        match parser.parse(&bytes, &LIMITS) {
+            Ok(false) => {}
+            Ok(true) => return meant(parser.head_mut(), &bytes),
+            Err(error) if error.status() == 431 || error.status() == 414 => {
+                return Err(ReadError::Wrong(Reply::text(431, "the request is too large\n")));
+            }
+            Err(error) => return Err(wrong(&error)),
         }
     }
 }
 
-/// A head without its empty line (RFC 9112 §2 to §5, without what this server has no use for).
-fn parse(head: &[u8]) -> Result<Request, &'static str> {
-    let head = std::str::from_utf8(head).map_err(|_| "the head is no text")?;
-    let mut lines = head.split("\r\n");
-    let first = lines.next().unwrap_or_default();
-    let mut words = first.split(' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err("the request line is not `METHOD TARGET VERSION`");
-    };
-    if version != "HTTP/1.1" && version != "HTTP/1.0" {
-        return Err("only HTTP/1.1 is spoken here");
+fn wrong(why: &dyn std::fmt::Display) -> ReadError {
+    ReadError::Wrong(Reply::text(400, format!("bad request: {why}\n")))
+}
+
+/// What a request asks for; it names a path of this server and has no body.
+fn meant(head: &mut RequestHead, bytes: &[u8]) -> Result<Request, ReadError> {
+    let meaning = request::meaning(head, bytes).map_err(|error| wrong(&error))?;
+    if head.target.form != TargetForm::Origin {
+        return Err(wrong(&"the target is not a path"));
     }
-    if !target.starts_with('/') {
-        return Err("the target is not a path");
+    if !matches!(meaning.framing, Framing::None | Framing::Exact(0)) {
+        return Err(wrong(&"a body has no meaning here"));
     }
-    let (mut host, mut admin_mark) = (None, false);
-    for line in lines {
-        let (name, value) = line.split_once(':').ok_or("a header line has no colon")?;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) || value.contains(['\r', '\n', '\0']) {
-            return Err("a header line is not `name: value`");
-        }
-        let value = value.trim_matches([' ', '\t']);
-        match name.to_ascii_lowercase().as_str() {
-            "host" if host.is_some() => return Err("Host comes twice"),
-            "host" => host = Some(value.to_owned()),
-            "x-weir-admin" => admin_mark = value == "1",
-            "content-length" if value != "0" => return Err("a body has no meaning here"),
-            "transfer-encoding" => return Err("a body has no meaning here"),
-            _ => {}
-        }
-    }
+    let text = |span: Span| String::from_utf8_lossy(span.get(bytes)).into_owned();
+    let host = head::find(&head.fields, Known::Host).ok_or_else(|| wrong(&"Host is missing"))?;
+    let marked = head.fields.iter().any(|field| {
+        field.name.get(bytes).eq_ignore_ascii_case(b"x-weir-admin")
+            && field.value.get(bytes) == b"1"
+    });
     Ok(Request {
-        method: method.to_owned(),
-        path: target.split('?').next().unwrap_or_default().to_owned(),
-        host: host.ok_or("Host is missing")?,
-        admin_mark,
+        method: text(head.method_span),
+        path: text(head.target.path),
+        host: text(host.value),
+        admin_mark: marked,
     })
 }
 

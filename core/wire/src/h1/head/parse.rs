@@ -126,9 +126,11 @@ fn read_field(buf: &[u8], at: usize) -> Option<Field> {
     if colon == at || *buf.get(colon)? != b':' {
         return None;
     }
-    if let Some(field) = usual_value(buf, at, colon, odd_name) {
-        return Some(field);
-    }
+    usual_value(buf, at, colon, odd_name).or_else(|| any_value(buf, at, colon, odd_name))
+}
+
+/// The field with its colon at `colon`, whatever white space its value has around it.
+fn any_value(buf: &[u8], at: usize, colon: usize, odd_name: bool) -> Option<Field> {
     let spaced = *buf.get(colon + 1)? == b' ';
     let mut start = colon + 1 + usize::from(spaced);
     while matches!(buf.get(start), Some(b' ' | b'\t')) {

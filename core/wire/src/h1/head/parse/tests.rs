@@ -374,3 +374,28 @@ fn labels_of_faults_are_unique() {
     names.dedup();
     assert_eq!(names.len(), HeadError::ALL.len());
 }
+
+/// The two ways of reading a field line agree wherever the short one answers.
+#[test]
+fn usual_values_are_read_as_any_values() {
+    let values =
+        ["", "a", "a b", " a", "a ", "\t", "a\tb", "a\tb ", "a\x01", "a\rb", "ä", ":", " "];
+    let (mut short, mut long) = (0, 0);
+    for value in values {
+        for before in ["", " ", "  ", "\t", " \t"] {
+            for end in ["\r\n", "\n", "\r", "", "\r\nx"] {
+                let line = format!("Name:{before}{value}{end}");
+                let (usual, any) = (
+                    usual_value(line.as_bytes(), 0, 4, false),
+                    any_value(line.as_bytes(), 0, 4, false),
+                );
+                if usual.is_some() {
+                    assert_eq!(format!("{usual:?}"), format!("{any:?}"), "{line:?}");
+                    short += 1;
+                }
+                long += usize::from(any.is_some());
+            }
+        }
+    }
+    assert!(short > 5 && long > short, "{short} in the short way of {long}");
+}
