@@ -12,6 +12,7 @@ use crate::workspace::{Finding, Workspace};
 mod direction;
 mod documents;
 mod manifest;
+mod rows;
 mod size;
 pub(crate) mod source;
 mod stories;
@@ -21,7 +22,7 @@ mod words;
 
 type Check = fn(&Workspace) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 19] = [
+const CHECKS: [(&str, Check); 20] = [
     ("packages depend downwards only", direction::downwards),
     ("core depends on no runtime", direction::core_packages),
     ("core names no clock, socket or thread", direction::core_words),
@@ -41,6 +42,7 @@ const CHECKS: [(&str, Check); 19] = [
     ("documents have one title", documents::titles),
     ("decisions have their form", documents::decisions),
     ("lives and promises point at what exists", stories::lives_and_promises),
+    ("security rows have their tests", rows::rows),
 ];
 
 /// Runs the verb.

@@ -1,6 +1,6 @@
 //! Each check with a good input and with bad ones.
 
-use super::{Check, direction, documents, manifest, size, source::Source, stories, words};
+use super::{Check, direction, documents, manifest, rows, size, source::Source, stories, words};
 use crate::workspace::Workspace;
 
 /// Runs a check over a table of files and compares what it prints.
@@ -271,4 +271,51 @@ fn lives_and_promises_hold() {
     check(look, &promises("# P\n```sh\ncargo xtask test\nA=b weir check x\n# y\n```\n"), &[]);
     let bad = promises("# P\n```sh\nmake\n```\n");
     check(look, &bad, &["docs/promises.md:3: a command here starts"]);
+}
+
+#[test]
+fn security_rows_have_their_tests() {
+    let numbers = (1..=91)
+        .filter(|n| ![13, 24, 30, 34, 36, 37, 38, 39, 46].contains(n) && !(61..70).contains(n));
+    let list = |change: &dyn Fn(u32) -> String| -> String {
+        let lines = numbers.clone().map(|n| format!("{}\n", change(n)));
+        format!("# Rows\n\n| row | what | tests |\n|---|---|---|\n{}", lines.collect::<String>())
+    };
+    let waits = |n: u32| format!("| {n} | x | waits for HTTP/2 |");
+    let with = |row: u32, line: &'static str| {
+        list(&move |n| if n == row { line.to_owned() } else { waits(n) })
+    };
+    let test = "#[test]\nfn row_07_a() {\n}\nfn row_00_b() {\n}\n";
+    let path = "process/weir/tests/a.rs";
+    let look = |list: &str, tests: &str, expect: &[&str]| {
+        check(rows::rows, &[("docs/security-rows.md", list), (path, tests)], expect);
+    };
+    look(&list(&waits), "", &[]);
+    look(&with(7, "| 7 | x | `row_07_a` |"), test, &[]);
+    let at = "docs/security-rows.md:11: ";
+    let told = |what: &str| format!("{at}{what}");
+    look(&list(&waits), test, &[&told("row 7 has tests that its line does not name: `row_07_a`")]);
+    look(&with(7, "| 7 | x | `row_07_a` |"), "", &[&told("row 7 has no test `row_07_a`")]);
+    look(&with(7, "| 7 | x | `row_08_a` |"), "", &[&told("row 7 has no test `row_08_a`")]);
+    look(&with(7, "| 7 | x | later |"), "", &[&told("name the tests of row 7")]);
+    look(&with(7, "| 7 | x | waits for rain |"), "", &[&told("name the tests of row 7")]);
+    look(&with(7, ""), "", &["docs/security-rows.md:1: row 7 is missing"]);
+    look(
+        &with(7, "| 8 | x | waits for HTTP/2 |"),
+        "",
+        &[
+            "docs/security-rows.md:12: row 8 is here twice",
+            "docs/security-rows.md:1: row 7 is missing",
+        ],
+    );
+    look(
+        &with(7, "| 13 | x | waits for HTTP/2 |"),
+        "",
+        &[
+            "docs/security-rows.md:11: there is no row 13",
+            "docs/security-rows.md:1: row 7 is missing",
+        ],
+    );
+    let elsewhere = [("docs/security-rows.md", &*list(&waits)), ("core/a/tests/a.rs", test)];
+    check(rows::rows, &elsewhere, &[]);
 }
