@@ -1,0 +1,59 @@
+//! Whose turn it is to send: by urgency (RFC 9218), in turns within one urgency.
+
+use super::{Connection, StreamKey};
+use crate::h2::priority::Priority;
+
+/// What a stream may send in one turn while others wait, in bytes: a full frame.
+pub(crate) const QUANTUM: usize = 16_384;
+
+impl Connection {
+    /// The stream whose turn to send has come: it was told less than it asked for by
+    /// [`Connection::data`], or false by [`Connection::can_send`], and can go on. To be called
+    /// after [`Connection::sent`] and after [`Connection::receive`] until it gives none; whoever
+    /// comes out should send, finish or close, or give way by not minding.
+    pub fn next_writable(&mut self) -> Option<StreamKey> {
+        let room = self.limits.out_high_water.saturating_sub(self.out.len());
+        if self.send.room() == 0 || self.granted >= room || self.dead.is_some() {
+            return None;
+        }
+        let key = self.streams.next()?;
+        self.granted += QUANTUM;
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.granted = true;
+            stream.waits = false;
+        }
+        Some(key)
+    }
+
+    /// Sets how urgent the reply on a stream is.
+    pub fn set_priority(&mut self, s: StreamKey, priority: Priority) {
+        self.streams.set_urgency(s, priority.urgency);
+    }
+
+    /// Lines a stream up that waited for its window, where the window is open.
+    pub(crate) fn wake(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        if stream.waits && stream.send.room() > 0 {
+            self.streams.queue(key);
+        }
+    }
+
+    /// Makes a stream wait: for its window, or in line for its turn.
+    pub(crate) fn wait(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        stream.waits = true;
+        if stream.send.room() > 0 {
+            self.streams.queue(key);
+        }
+    }
+
+    /// Ends the turn of a stream; true where it had one.
+    pub(crate) fn end_turn(&mut self, key: StreamKey) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else { return false };
+        let had = core::mem::replace(&mut stream.granted, false);
+        if had {
+            self.granted = self.granted.saturating_sub(QUANTUM);
+        }
+        had
+    }
+}
