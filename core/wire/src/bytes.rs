@@ -83,7 +83,7 @@ pub(crate) fn is_value_text(text: &[u8]) -> bool {
 
 /// True for a name of `[A-Za-z0-9-]` only.
 pub(crate) fn is_plain_name(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|&b| has(b, PLAIN))
+    !name.is_empty() && skip_plain(name, 0) == name.len()
 }
 
 /// True for a non-empty token.
@@ -104,22 +104,97 @@ pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
 
 /// A decimal number of digits only; `None` where it is empty, has another byte or is past `u64`.
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
+    let (first, last) = text.split_at_checked(DIGITS_SURE).unwrap_or((text, &[]));
+    if first.is_empty() {
         return None;
     }
-    text.iter().try_fold(0u64, |sum, &b| {
-        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
-        sum.checked_mul(10)?.checked_add(digit)
-    })
+    let mut sum = 0u64;
+    for b in first {
+        sum = sum * 10 + u64::from(digit(*b)?);
+    }
+    last.iter().try_fold(sum, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(digit(*b)?)))
+}
+
+/// So many decimal digits are below 2^64 whatever they are.
+const DIGITS_SURE: usize = u64::MAX.ilog10() as usize;
+
+#[inline]
+fn digit(b: u8) -> Option<u8> {
+    Some(b.wrapping_sub(b'0')).filter(|digit| *digit < 10)
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
-const CASE: u64 = 0x2020_2020_2020_2020;
+/// The bit by which the cases of a letter differ.
+pub(crate) const CASE: u64 = 0x2020_2020_2020_2020;
 
+/// The eight bytes at `at`, the first of them lowest.
 #[inline]
 fn word(buf: &[u8], at: usize) -> Option<u64> {
-    buf.get(at..at.checked_add(8)?).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes)
+    buf.get(at..).and_then(<[u8]>::first_chunk).map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+/// The length of what stands before the first colon of `text`, and the [`ends`] of that.
+#[inline]
+pub(crate) fn before_colon(text: &[u8]) -> Option<(usize, (u64, u64))> {
+    let (chunk, mut rest) = text.split_first_chunk::<8>()?;
+    let head = u64::from_le_bytes(*chunk);
+    let stop = colons(head);
+    if stop != 0 {
+        // What is below the byte of the mark.
+        return Some((first(stop), (head & ((stop ^ (stop - 1)) >> 8), 0)));
+    }
+    let mut at = 8;
+    let len = loop {
+        let Some((chunk, tail)) = rest.split_first_chunk::<8>() else {
+            break at + rest.iter().position(|&b| b == b':')?;
+        };
+        let stop = colons(u64::from_le_bytes(*chunk));
+        if stop != 0 {
+            break at + first(stop);
+        }
+        (rest, at) = (tail, at + 8);
+    };
+    let tail = text.get(..len)?.last_chunk()?;
+    Some((len, (head, u64::from_le_bytes(*tail))))
+}
+
+/// Marks the lowest byte of `word` that is a colon, and perhaps some above it.
+#[inline]
+fn colons(word: u64) -> u64 {
+    // A borrow can only mark a byte above one that is marked rightly.
+    let x = word ^ (ONES * b':' as u64);
+    x.wrapping_sub(ONES) & !x & HIGHS
+}
+
+/// The first byte from `at` on which is neither SP nor a visible character of ASCII, or the length
+/// of `text`. Most values of fields are nothing else, and of all classes this one is the cheapest
+/// to look for.
+#[inline]
+pub(crate) fn skip_printable(text: &[u8], at: usize) -> usize {
+    let Some(mut rest) = text.get(at..) else { return text.len() };
+    while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
+        let stop = unprintable(u64::from_le_bytes(*chunk));
+        if stop != 0 {
+            return text.len() - rest.len() + first(stop);
+        }
+        rest = tail;
+    }
+    let at = text.len() - rest.len();
+    match (rest.len(), text.last_chunk()) {
+        (left @ 1..8, Some(chunk)) => {
+            // NULs move in behind the last bytes and end the search.
+            at + first(unprintable(u64::from_le_bytes(*chunk) >> (64 - 8 * left)))
+        }
+        _ => at + rest.iter().take_while(|b| matches!(b, b' '..=b'~')).count(),
+    }
+}
+
+/// Marks the lowest byte of `x` that is neither SP nor visible, and perhaps some above it.
+#[inline]
+fn unprintable(x: u64) -> u64 {
+    // Carries and borrows come out of marked bytes only.
+    (x.wrapping_sub(ONES * 0x20) | x.wrapping_add(ONES)) & HIGHS
 }
 
 /// The first byte from `at` on which is not of `[A-Za-z0-9-]`, or the length of `buf`.
@@ -141,9 +216,7 @@ pub(crate) fn skip_plain(buf: &[u8], mut at: usize) -> usize {
 #[inline]
 pub(crate) fn skip_target(buf: &[u8], mut at: usize) -> usize {
     while let Some(x) = word(buf, at) {
-        // '-', '.', '/' and the digits follow each other; with letters they are most of a target.
-        let y = x & !HIGHS;
-        let stop = (!(letters(y) | between(y, b'-', b'9')) | x) & HIGHS;
+        let stop = unlike_path(x);
         if stop == 0 {
             at += 8;
             continue;
@@ -155,6 +228,39 @@ pub(crate) fn skip_target(buf: &[u8], mut at: usize) -> usize {
         }
     }
     skip(buf, at, TARGET)
+}
+
+/// The length of the target that `text` starts with and of its path, which ends at a question mark
+/// or with the target; `None` where the target may reach into the last bytes of `text`.
+#[inline]
+pub(crate) fn target_and_path(text: &[u8]) -> Option<(usize, usize)> {
+    let (mut rest, mut path) = (text, None);
+    loop {
+        let (chunk, tail) = rest.split_first_chunk::<8>()?;
+        let stop = unlike_path(u64::from_le_bytes(*chunk));
+        if stop == 0 {
+            rest = tail;
+            continue;
+        }
+        rest = rest.get(first(stop)..)?;
+        let (&b, tail) = rest.split_first()?;
+        let at = text.len() - rest.len();
+        if !has(b, TARGET) {
+            return Some((at, path.unwrap_or(at)));
+        }
+        if b == b'?' && path.is_none() {
+            path = Some(at);
+        }
+        rest = tail;
+    }
+}
+
+/// The high bit of each byte of `x` that is no letter, digit, '-', '.' or '/': most of a target.
+#[inline]
+fn unlike_path(x: u64) -> u64 {
+    // '-', '.', '/' and the digits follow each other.
+    let y = x & !HIGHS;
+    (!(letters(y) | between(y, b'-', b'9')) | x) & HIGHS
 }
 
 /// The first byte from `at` on which may not stand in a host name, or the length of `buf`.
@@ -233,25 +339,37 @@ pub(crate) fn skip_token(buf: &[u8], at: usize) -> usize {
     skip(buf, at, TOKEN)
 }
 
-/// The first and the last eight bytes of a plain name in lower case (they overlap in a short
-/// one): equal for two plain names of one length up to 16 only where the names are equal.
+/// The first and the last eight bytes of `name`; for a shorter one all of it with NULs behind, and
+/// nothing.
 #[inline]
-pub(crate) const fn folded_ends(name: &[u8]) -> (u64, u64) {
-    let len = name.len();
+pub(crate) const fn ends(name: &[u8]) -> (u64, u64) {
     if let (Some(head), Some(tail)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        return (u64::from_le_bytes(*head) | CASE, u64::from_le_bytes(*tail) | CASE);
+        return (u64::from_le_bytes(*head), u64::from_le_bytes(*tail));
     }
     if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        let both = (u32::from_le_bytes(*head) as u64) << 32 | u32::from_le_bytes(*tail) as u64;
-        return (both | CASE, 0);
+        let (head, tail) = (u32::from_le_bytes(*head) as u64, u32::from_le_bytes(*tail) as u64);
+        // The two overlap where the name has less than eight bytes, and are equal there.
+        return (head | tail << (8 * (name.len() - 4)), 0);
     }
-    let mut all = 0;
-    let mut i = 0;
-    while i < len {
-        all = all << 8 | name[i] as u64;
+    match *name {
+        [a] => (a as u64, 0),
+        [a, b] => (a as u64 | (b as u64) << 8, 0),
+        [a, b, c] => (a as u64 | (b as u64) << 8 | (c as u64) << 16, 0),
+        _ => (0, 0),
+    }
+}
+
+/// 0x20 for each letter of `word`, which is in lower case: what its upper case lacks.
+pub(crate) const fn case_of(word: u64) -> u64 {
+    let bytes = word.to_le_bytes();
+    let (mut case, mut i) = (0, 0);
+    while i < 8 {
+        if bytes[i].is_ascii_lowercase() {
+            case |= 0x20 << (8 * i);
+        }
         i += 1;
     }
-    (all | CASE, 0)
+    case
 }
 
 #[cfg(test)]

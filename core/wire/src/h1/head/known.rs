@@ -1,4 +1,4 @@
-//! Field names that the proxy treats by name, found by length and then by whole words of bytes.
+//! Field names that the proxy treats by name, found by a hash of their first and last bytes.
 
 use crate::bytes;
 
@@ -100,10 +100,13 @@ known! {
     XHttpMethodOverride = "X-HTTP-Method-Override",
 }
 
-/// One name of the table as the lookup compares it.
+/// One name of the table as the lookup compares it: the words of [`bytes::ends`] in lower case, and
+/// for each the bits to set in another spelling. A letter equals itself in both cases then, and any
+/// other byte only itself.
 #[derive(Clone, Copy)]
 struct Entry {
     ends: (u64, u64),
+    case: (u64, u64),
     name: &'static [u8],
     known: Known,
 }
@@ -114,72 +117,85 @@ pub(crate) const fn names() -> &'static [(&'static [u8], Known)] {
 }
 
 const COUNT: usize = NAMES.len();
-const LONGEST: usize = longest();
+/// Places for entries; so many that a multiplier is soon found under which each has its own.
+const SLOTS: usize = 512;
+const MULTIPLIER: u64 = multiplier();
 
-/// Entries ordered by length; `STARTS[n]..STARTS[n + 1]` are those of length `n`.
-static ENTRIES: [Entry; COUNT] = sorted().0;
-static STARTS: [u8; LONGEST + 2] = sorted().1;
+/// The entries, behind one that no name is equal to.
+static ENTRIES: [Entry; COUNT + 1] = entries();
+/// Where in [`ENTRIES`] the only one stands that a name with this hash can be.
+static PLACES: [u8; SLOTS] = places(MULTIPLIER).0;
 const _: () = assert!(COUNT < 256, "an index into the entries fits in one byte");
+const _: () = assert!(places(MULTIPLIER).1, "each entry has a place of its own");
 
-const fn longest() -> usize {
-    let (mut i, mut most) = (0, 0);
-    while i < COUNT {
-        if NAMES[i].0.len() > most {
-            most = NAMES[i].0.len();
-        }
-        i += 1;
-    }
-    most
+const fn slot((head, tail): (u64, u64), multiplier: u64) -> usize {
+    // Overlapping words of a name would cancel each other out without the turn.
+    let both = (head | bytes::CASE) ^ (tail | bytes::CASE).rotate_left(29);
+    (both.wrapping_mul(multiplier) >> (64 - SLOTS.ilog2())) as usize
 }
 
-const fn sorted() -> ([Entry; COUNT], [u8; LONGEST + 2]) {
-    let mut entries = [Entry { ends: (0, 0), name: b"", known: Known::Other }; COUNT];
-    let mut starts = [0u8; LONGEST + 2];
-    let (mut len, mut filled) = (0, 0);
-    while len <= LONGEST {
-        starts[len] = filled as u8;
-        let mut i = 0;
-        while i < COUNT {
-            let (name, known) = NAMES[i];
-            if name.len() == len {
-                entries[filled] = Entry { ends: bytes::folded_ends(name), name, known };
-                filled += 1;
-            }
-            i += 1;
-        }
-        len += 1;
+/// The first of a sequence of odd numbers under which the names have different hashes.
+const fn multiplier() -> u64 {
+    let mut multiplier: u64 = 0x9e37_79b9_7f4a_7c15;
+    while !places(multiplier).1 {
+        multiplier = multiplier.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(2);
     }
-    starts[LONGEST + 1] = filled as u8;
-    (entries, starts)
+    multiplier
+}
+
+/// The place of each name, and whether no two have the same.
+const fn places(multiplier: u64) -> ([u8; SLOTS], bool) {
+    let mut places = [0; SLOTS];
+    let mut i = 0;
+    while i < COUNT {
+        let at = slot(bytes::ends(NAMES[i].0), multiplier);
+        if places[at] != 0 {
+            return (places, false);
+        }
+        places[at] = i as u8 + 1;
+        i += 1;
+    }
+    (places, true)
+}
+
+const fn entries() -> [Entry; COUNT + 1] {
+    let none = Entry { ends: (0, 0), case: (0, 0), name: b"", known: Known::Other };
+    let mut entries = [none; COUNT + 1];
+    let mut i = 0;
+    while i < COUNT {
+        let (name, known) = NAMES[i];
+        let ends = (lower(bytes::ends(name).0), lower(bytes::ends(name).1));
+        let case = (bytes::case_of(ends.0), bytes::case_of(ends.1));
+        entries[i + 1] = Entry { ends, case, name, known };
+        i += 1;
+    }
+    entries
+}
+
+const fn lower(word: u64) -> u64 {
+    let mut bytes = word.to_le_bytes();
+    bytes.make_ascii_lowercase();
+    u64::from_le_bytes(bytes)
 }
 
 impl Known {
     /// The entry for `name`, whatever its case.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        if bytes::is_plain_name(name) { Self::of_plain(name) } else { Self::Other }
+        Self::with_ends(name, bytes::ends(name))
     }
 
-    /// As [`Known::of`], for a name of `[A-Za-z0-9-]` only: other bytes could fold onto those.
+    /// As [`Known::of`], for a name with these [`bytes::ends`].
     #[inline]
-    pub(crate) fn of_plain(name: &[u8]) -> Self {
-        let len = name.len();
-        let (Some(&from), Some(&to)) = (STARTS.get(len), STARTS.get(len + 1)) else {
-            return Self::Other;
-        };
-        let Some(entries) = ENTRIES.get(usize::from(from)..usize::from(to)) else {
-            return Self::Other;
-        };
-        if entries.is_empty() {
-            return Self::Other;
-        }
-        let ends = bytes::folded_ends(name);
-        for entry in entries {
-            if entry.ends == ends && (len <= 16 || entry.name.eq_ignore_ascii_case(name)) {
-                return entry.known;
-            }
-        }
-        Self::Other
+    pub(super) fn with_ends(name: &[u8], ends: (u64, u64)) -> Self {
+        let place = PLACES.get(slot(ends, MULTIPLIER)).copied().unwrap_or_default();
+        let Some(entry) = ENTRIES.get(usize::from(place)) else { return Self::Other };
+        let (head, tail) = (ends.0 | entry.case.0, ends.1 | entry.case.1);
+        // The words have all of a name of up to 16 bytes.
+        let same = name.len() == entry.name.len()
+            && (head, tail) == entry.ends
+            && (name.len() <= 16 || name.eq_ignore_ascii_case(entry.name));
+        if same { entry.known } else { Self::Other }
     }
 
     /// True for names whose value says who a client is, how it came or what it may do. A peer

@@ -2,17 +2,23 @@
 //! search for the line end never looks at a byte again, so that a head that comes byte by byte
 //! costs no more than a small multiple of one that comes whole.
 //!
+//! Nearly all lines are of one usual kind, which one pass without a search for the line end reads;
+//! any other line, and any faulty one, goes the way that knows everything.
+//!
 //! What a prefix of a message gives does not depend on how it was cut into pieces: a fault inside
 //! a line is reported with its line end, a bare CR or LF and a broken limit at once.
 
 use super::{
     Field, HEAD_BYTES_MAX, HeadError, HeadLimits, Known, Method, RequestHead, ResponseHead, Span,
-    Version, target,
+    Target, TargetForm, Version, target,
 };
 use crate::bytes;
 
 /// First byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Where the reason phrase of a status line starts.
+const REASON_AT: usize = "HTTP/1.1 200 ".len();
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
@@ -79,111 +85,130 @@ impl Cursor {
     ) -> Result<bool, HeadError> {
         let room = self.section.saturating_add(limits.section_bytes).min(HEAD_BYTES_MAX);
         loop {
+            // While a line is known to be cut short, only its end is looked for.
+            if self.scanned == self.line {
+                let rest = buf.get(..room).unwrap_or(buf);
+                let next = usual_fields(rest, self.line, limits.fields, fields);
+                self.next_line(next);
+            }
             if let Some([b'\r', b'\n']) = buf.get(self.line..self.line + 2) {
                 self.next_line(self.line + 2);
                 self.stage = Stage::Done;
                 return Ok(true);
             }
-            // While a line is known to be cut short, only its end is looked for.
-            let whole = if self.scanned == self.line { read_field(buf, self.line) } else { None };
-            if let Some(field) = whole {
-                if field.line.end as usize > room {
-                    return Err(HeadError::SectionTooLarge);
-                }
-                if fields.len() >= limits.fields {
-                    return Err(HeadError::TooManyFields);
-                }
-                fields.push(field);
-                self.next_line(field.line.end as usize);
-                continue;
-            }
-            let Some(end) = self.line_end(buf, room, HeadError::SectionTooLarge)? else {
+            if !self.any_field(buf, room, limits.fields, fields)? {
                 return Ok(false);
-            };
-            if end + 2 > room {
-                return Err(HeadError::SectionTooLarge);
             }
-            if fields.len() >= limits.fields {
-                return Err(HeadError::TooManyFields);
-            }
-            let Some(field) = read_field(buf, self.line) else {
-                return Err(accuse(buf.get(self.line..end).unwrap_or_default(), fields.is_empty()));
-            };
-            fields.push(field);
-            self.next_line(field.line.end as usize);
         }
     }
+
+    /// Reads one field line of whatever kind; false while it is not whole. `room` is the offset
+    /// that it may reach, `most` how many fields there may be. Out of line, as it would cost the
+    /// usual lines their registers.
+    #[inline(never)]
+    fn any_field(
+        &mut self,
+        buf: &[u8],
+        room: usize,
+        most: usize,
+        fields: &mut Vec<Field>,
+    ) -> Result<bool, HeadError> {
+        let Some(end) = self.line_end(buf, room, HeadError::SectionTooLarge)? else {
+            return Ok(false);
+        };
+        if end + 2 > room {
+            return Err(HeadError::SectionTooLarge);
+        }
+        if fields.len() >= most {
+            return Err(HeadError::TooManyFields);
+        }
+        let Some(field) = read_field(buf, self.line) else {
+            return Err(accuse(buf.get(self.line..end).unwrap_or_default(), fields.is_empty()));
+        };
+        fields.push(field);
+        self.next_line(field.line.end as usize);
+        Ok(true)
+    }
+}
+
+/// Reads field lines from `at` on, up to `most` in all, while they are whole and usual: an ordinary
+/// name, a colon, a space, and printable ASCII without other white space around it. Gives the
+/// offset of the first line that is something else.
+#[inline]
+fn usual_fields(buf: &[u8], at: usize, most: usize, fields: &mut Vec<Field>) -> usize {
+    let Some(mut text) = buf.get(at..) else { return at };
+    while fields.len() < most {
+        // Behind the empty line may stand a whole body without a colon.
+        if text.first() == Some(&b'\r') {
+            break;
+        }
+        let Some((colon, ends)) = bytes::before_colon(text) else { break };
+        let Some((name, value)) = text.split_at_checked(colon) else { break };
+        let known = Known::with_ends(name, ends);
+        // A name of the table has been looked at by finding it.
+        if known == Known::Other && (name.is_empty() || bytes::skip_plain(text, 0) != colon) {
+            break;
+        }
+        let [_, b' ', b'!'..=b'~', ..] = value else { break };
+        let len = bytes::skip_printable(text, colon + 2);
+        let Some((line, rest)) = text.split_at_checked(len) else { break };
+        let Some((end, rest)) = rest.split_first_chunk() else { break };
+        if end != b"\r\n" || line.last() == Some(&b' ') {
+            break;
+        }
+        let at = buf.len() - text.len();
+        let end = buf.len() - rest.len();
+        fields.push(Field {
+            name: Span::new(at, at + colon),
+            value: Span::new(at + colon + 2, end - 2),
+            line: Span::new(at, end),
+            known,
+            canonical: true,
+            odd_name: false,
+            hop: false,
+        });
+        text = rest;
+    }
+    buf.len() - text.len()
 }
 
 /// The field line at `at` where it is whole and without fault.
-#[inline]
 fn read_field(buf: &[u8], at: usize) -> Option<Field> {
-    let plain = bytes::skip_plain(buf, at);
-    let (colon, odd_name) = match *buf.get(plain)? {
+    let text = buf.get(at..)?;
+    let plain = bytes::skip_plain(text, 0);
+    let (colon, odd_name) = match *text.get(plain)? {
         b':' => (plain, false),
-        _ => (bytes::skip_token(buf, plain), true),
+        _ => (bytes::skip_token(text, plain), true),
     };
-    if colon == at || *buf.get(colon)? != b':' {
+    if colon == 0 || *text.get(colon)? != b':' {
         return None;
     }
-    usual_value(buf, at, colon, odd_name).or_else(|| any_value(buf, at, colon, odd_name))
-}
-
-/// The field with its colon at `colon`, whatever white space its value has around it.
-fn any_value(buf: &[u8], at: usize, colon: usize, odd_name: bool) -> Option<Field> {
-    let spaced = *buf.get(colon + 1)? == b' ';
-    let mut start = colon + 1 + usize::from(spaced);
-    while matches!(buf.get(start), Some(b' ' | b'\t')) {
-        start += 1;
-    }
-    let mut cr = bytes::skip_text(buf, start);
-    while *buf.get(cr)? == b'\t' {
-        cr = bytes::skip_text(buf, cr + 1);
-    }
-    let [b'\r', b'\n'] = *buf.get(cr..cr + 2)? else {
-        return None;
-    };
-    let mut end = cr;
-    while end > start && matches!(buf.get(end - 1), Some(b' ' | b'\t')) {
-        end -= 1;
-    }
-    let name = Span::new(at, colon);
+    let (lead, len, end) = any_value(text.get(colon + 1..)?)?;
+    let value_at = at + colon + 1;
     Some(Field {
-        name,
-        value: Span::new(start, end),
-        line: Span::new(at, cr + 2),
-        known: if odd_name { Known::Other } else { Known::of_plain(name.get(buf)) },
-        canonical: spaced && start == colon + 2 && end == cr,
+        name: Span::new(at, at + colon),
+        value: Span::new(value_at + lead, value_at + lead + len),
+        line: Span::new(at, value_at + end + 2),
+        known: if odd_name { Known::Other } else { Known::of(text.get(..colon)?) },
+        canonical: lead == 1 && end == 1 + len && text.get(colon + 1) == Some(&b' '),
         odd_name,
         hop: false,
     })
 }
 
-/// The field with its colon at `colon` where its line is `name: value CRLF` without other white
-/// space around the value, as nearly all are.
-#[inline]
-fn usual_value(buf: &[u8], at: usize, colon: usize, odd_name: bool) -> Option<Field> {
-    let start = colon + 2;
-    let [b' ', first] = *buf.get(colon + 1..colon + 3)? else { return None };
-    if matches!(first, b' ' | b'\t') {
+/// Offset and length of the value in `text`, which stands behind a colon, and the offset of the
+/// line end.
+fn any_value(text: &[u8]) -> Option<(usize, usize, usize)> {
+    let spaces = text.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let mut cr = bytes::skip_text(text, spaces);
+    while *text.get(cr)? == b'\t' {
+        cr = bytes::skip_text(text, cr + 1);
+    }
+    if text.get(cr..cr + 2)? != b"\r\n" {
         return None;
     }
-    let end = bytes::skip_text(buf, start);
-    let [last, b'\r', b'\n'] = *buf.get(end.checked_sub(1)?..end + 2)? else { return None };
-    // An empty value ends with the space in front of it.
-    if matches!(last, b' ' | b'\t') {
-        return None;
-    }
-    let name = Span::new(at, colon);
-    Some(Field {
-        name,
-        value: Span::new(start, end),
-        line: Span::new(at, end + 2),
-        known: if odd_name { Known::Other } else { Known::of_plain(name.get(buf)) },
-        canonical: true,
-        odd_name,
-        hop: false,
-    })
+    let len = bytes::trim(text.get(spaces..cr)?).len();
+    Some((spaces, len, cr))
 }
 
 /// Parses one field line that ends with its CRLF.
@@ -234,6 +259,16 @@ fn version(text: &[u8]) -> Result<Version, HeadError> {
     }
 }
 
+/// The status code behind the version, of which `text` starts with a space and three digits.
+#[inline]
+fn status(text: &[u8]) -> Option<u16> {
+    let [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] = *text else {
+        return None;
+    };
+    let digit = |d: u8| u16::from(d - b'0');
+    Some(digit(a) * 100 + digit(b) * 10 + digit(c))
+}
+
 /// Parses the head of one request; kept and reset for the next one on the connection.
 #[derive(Debug, Default)]
 pub struct RequestParser {
@@ -275,7 +310,52 @@ impl RequestParser {
         Ok(true)
     }
 
+    /// The start line where it is whole and of the usual kind: a common method, the origin form,
+    /// and version 1.1.
+    #[inline]
+    fn usual_line(&mut self, buf: &[u8], limits: &HeadLimits) -> Option<()> {
+        let start = self.cursor.line;
+        let text = buf.get(start..)?;
+        let (method, len) = if text.starts_with(b"GET ") {
+            (Method::Get, 3)
+        } else if text.starts_with(b"POST ") {
+            (Method::Post, 4)
+        } else if text.starts_with(b"HEAD ") {
+            (Method::Head, 4)
+        } else {
+            return None;
+        };
+        let text = text.get(len + 1..).filter(|text| text.first() == Some(&b'/'))?;
+        let (target, path) = bytes::target_and_path(text)?;
+        if text.get(target..)?.first_chunk()? != b" HTTP/1.1\r\n" {
+            return None;
+        }
+        let at = start + len + 1;
+        let end = at + target;
+        let line = end + " HTTP/1.1".len() - start;
+        if line > limits.line_bytes || start + line > HEAD_BYTES_MAX {
+            return None;
+        }
+        self.head.method = method;
+        self.head.method_span = Span::new(start, start + len);
+        self.head.target = Target {
+            form: TargetForm::Origin,
+            whole: Span::new(at, end),
+            authority: Span::default(),
+            path: Span::new(at, at + path),
+            query: (path < target).then(|| Span::new(at + path + 1, end)),
+        };
+        self.head.version = Version::Http11;
+        self.head.start = start;
+        self.cursor.begin_fields(start + line + 2);
+        Some(())
+    }
+
     fn start_line(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<bool, HeadError> {
+        // A line that was cut short before is not read from its start again.
+        if self.cursor.scanned == self.cursor.line && self.usual_line(buf, limits).is_some() {
+            return Ok(true);
+        }
         match buf.first() {
             None => return Ok(false),
             Some(&TLS_HANDSHAKE) => return Err(HeadError::TlsOnPlain),
@@ -376,7 +456,34 @@ impl ResponseParser {
         Ok(true)
     }
 
+    /// The start line where it is whole and of the usual kind: version 1.1, and a reason phrase of
+    /// printable ASCII.
+    #[inline]
+    fn usual_line(&mut self, buf: &[u8], limits: &HeadLimits) -> Option<()> {
+        let (version, text) = buf.split_first_chunk()?;
+        if version != b"HTTP/1.1" || *text.get(4)? != b' ' {
+            return None;
+        }
+        let status = status(text)?;
+        let end = bytes::skip_printable(buf, REASON_AT);
+        if buf.get(end..)?.first_chunk()? != b"\r\n" {
+            return None;
+        }
+        if end > limits.line_bytes.min(HEAD_BYTES_MAX) {
+            return None;
+        }
+        self.head.version = Version::Http11;
+        self.head.status = status;
+        self.head.reason = Span::new(REASON_AT, end);
+        self.cursor.begin_fields(end + 2);
+        Some(())
+    }
+
     fn start_line(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<bool, HeadError> {
+        // A line that was cut short before is not read from its start again.
+        if self.cursor.scanned == 0 && self.usual_line(buf, limits).is_some() {
+            return Ok(true);
+        }
         let room = limits.line_bytes.min(HEAD_BYTES_MAX);
         let Some(end) = self.cursor.line_end(buf, room, HeadError::LineTooLong)? else {
             return Ok(false);
@@ -387,18 +494,14 @@ impl ResponseParser {
         }
         let (text, rest) = line.split_at_checked(8).ok_or(HeadError::BadVersion)?;
         self.head.version = version(text)?;
-        let [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = rest else {
-            return Err(HeadError::BadStatus);
-        };
-        let digit = |d: &u8| u16::from(d - b'0');
-        self.head.status = digit(a) * 100 + digit(b) * 10 + digit(c);
-        match rest {
+        self.head.status = status(rest).ok_or(HeadError::BadStatus)?;
+        match rest.get(4..).unwrap_or_default() {
             [] => {}
             [b' ', reason @ ..] if bytes::is_value_text(reason) => {}
             [b' ', ..] => return Err(HeadError::BadReason),
             _ => return Err(HeadError::BadStatus),
         }
-        self.head.reason = Span::new((8 + 4 + 1).min(end), end);
+        self.head.reason = Span::new(REASON_AT.min(end), end);
         self.cursor.begin_fields(end + 2);
         Ok(true)
     }

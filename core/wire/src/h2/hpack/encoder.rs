@@ -263,7 +263,7 @@ impl Encoder {
 #[inline]
 fn hash(name: u8, value: &[u8]) -> u32 {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (first, last) = bytes::folded_ends(value);
+    let (first, last) = bytes::ends(value);
     let middle = value
         .get(value.len() / 2..)
         .and_then(|half| half.first_chunk::<8>())

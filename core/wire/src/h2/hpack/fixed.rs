@@ -34,7 +34,7 @@ impl Name {
             return Self::pseudo(name);
         }
         let plain = bytes::is_plain_name(name);
-        let known = if plain { Known::of_plain(name) } else { Known::Other };
+        let known = Known::of(name);
         let fault = if !bytes::is_token_text(name) {
             Some(SectionFault::NameToken)
         } else if name.iter().any(u8::is_ascii_uppercase) {

@@ -378,19 +378,20 @@ fn labels_of_faults_are_unique() {
 /// The two ways of reading a field line agree wherever the short one answers.
 #[test]
 fn usual_values_are_read_as_any_values() {
+    let names = ["Name", "Host", "tE", "Content-LENGTH", "X-Forwarded-Host", "Sec_Odd", "A B", ""];
     let values =
         ["", "a", "a b", " a", "a ", "\t", "a\tb", "a\tb ", "a\x01", "a\rb", "ä", ":", " "];
     let (mut short, mut long) = (0, 0);
-    for value in values {
+    for (name, value) in names.iter().flat_map(|name| values.map(|value| (name, value))) {
         for before in ["", " ", "  ", "\t", " \t"] {
             for end in ["\r\n", "\n", "\r", "", "\r\nx"] {
-                let line = format!("Name:{before}{value}{end}");
-                let (usual, any) = (
-                    usual_value(line.as_bytes(), 0, 4, false),
-                    any_value(line.as_bytes(), 0, 4, false),
-                );
-                if usual.is_some() {
-                    assert_eq!(format!("{usual:?}"), format!("{any:?}"), "{line:?}");
+                let line = format!("{name}:{before}{value}{end}");
+                let mut usual = Vec::new();
+                let next = usual_fields(line.as_bytes(), 0, 1, &mut usual);
+                let any = read_field(line.as_bytes(), 0);
+                if let [usual] = usual[..] {
+                    assert_eq!(Some(usual), any, "{line:?}");
+                    assert_eq!(next, usual.line.end as usize, "{line:?}");
                     short += 1;
                 }
                 long += usize::from(any.is_some());
@@ -398,4 +399,38 @@ fn usual_values_are_read_as_any_values() {
         }
     }
     assert!(short > 5 && long > short, "{short} in the short way of {long}");
+}
+
+/// So do those of reading a start line: the short one is not taken where a line came in pieces.
+#[test]
+fn usual_start_lines_are_read_as_any_start_lines() {
+    let limits = HeadLimits { line_bytes: 24, ..HeadLimits::default() };
+    let request = |cut: usize, buf: &[u8]| {
+        let mut parser = RequestParser::new();
+        let first = parser.parse(&buf[..cut], &limits);
+        let all = if first == Ok(false) { parser.parse(buf, &limits) } else { first };
+        (all, format!("{:?}", parser.head()))
+    };
+    let reply = |cut: usize, buf: &[u8]| {
+        let mut parser = ResponseParser::new();
+        let first = parser.parse(&buf[..cut], &limits);
+        let all = if first == Ok(false) { parser.parse(buf, &limits) } else { first };
+        (all, format!("{:?}", parser.head()))
+    };
+    let targets = ["/", "/a?b", "/?", "/a?b?c", "/a%20~", "/12345678", "/1234567890123456", "/#"];
+    for target in targets {
+        for method in ["GET", "POST", "HEAD", "PUT", "get", "GET "] {
+            for end in [" HTTP/1.1⏎⏎", " HTTP/1.0⏎⏎", " HTTP/1.1␊⏎", "  HTTP/1.1⏎⏎"]
+            {
+                let buf = wire(&format!("{method} {target}{end}"));
+                assert_eq!(request(0, &buf), request(5, &buf), "{method} {target}{end}");
+            }
+        }
+    }
+    for status in ["200", "099", "999", "1000", "2x0", ""] {
+        for reason in [" OK", " ", "", "  a", " a\tb", " ä", " a\u{1}", " longer than the limit"] {
+            let buf = wire(&format!("HTTP/1.1 {status}{reason}⏎⏎"));
+            assert_eq!(reply(0, &buf), reply(5, &buf), "{status}{reason}");
+        }
+    }
 }
