@@ -33,16 +33,12 @@ impl Authority {
 /// Reads an authority out of `span`: a name of unreserved characters and sub-delimiters without
 /// the comma, or an IPv6 address in brackets, then perhaps a colon and a port without leading
 /// zeros. `None` for anything else: user information, lists, an empty host, an empty port.
+#[inline]
 #[must_use]
 pub fn read(buf: &[u8], span: Span) -> Option<Authority> {
     let text = span.get(buf);
     let host = match text {
-        [b'[', ..] => {
-            let close = memchr::memchr(b']', text)?;
-            let address = core::str::from_utf8(text.get(1..close)?).ok()?;
-            address.parse::<core::net::Ipv6Addr>().ok()?;
-            close + 1
-        }
+        [b'[', ..] => bracketed(text)?,
         _ => bytes::skip_reg_name(text, 0),
     };
     if host == 0 {
@@ -55,6 +51,15 @@ pub fn read(buf: &[u8], span: Span) -> Option<Authority> {
     };
     let start = span.start as usize;
     Some(Authority { host: Span::new(start, start + host), port })
+}
+
+/// The length of the IPv6 address in brackets that `text` starts with.
+#[inline(never)]
+fn bracketed(text: &[u8]) -> Option<usize> {
+    let close = memchr::memchr(b']', text)?;
+    let address = core::str::from_utf8(text.get(1..close)?).ok()?;
+    address.parse::<core::net::Ipv6Addr>().ok()?;
+    Some(close + 1)
 }
 
 fn port(digits: &[u8]) -> Option<u16> {

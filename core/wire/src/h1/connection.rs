@@ -44,48 +44,56 @@ pub(super) enum Coding {
 }
 
 /// Walks over the fields once, marks those that stay on this connection and gathers facts.
+/// `facts` are those of no field. They are large, so they are filled where they lie, and what few
+/// heads have is read by functions that stay out of line: the walk needs few registers then.
 #[inline]
-pub(super) fn gather(fields: &mut [Field], buf: &[u8]) -> Result<Facts, HeadError> {
-    let mut facts = Facts::default();
+pub(super) fn gather(fields: &mut [Field], buf: &[u8], facts: &mut Facts) -> Result<(), HeadError> {
     let mut connections = false;
     for field in fields.iter_mut() {
         if field.known.is_end_to_end() {
             continue;
         }
+        // The one that every request has.
+        if field.known == Known::Host {
+            facts.hosts += 1;
+            facts.host = field.value;
+            continue;
+        }
+        connections |= field.known == Known::Connection;
+        facts.note(field, buf);
+    }
+    if facts.upgrades > 0 {
+        facts.upgrade = facts.upgrade.filter(|span| is_protocol(span.get(buf)));
+    }
+    if connections { options(facts, fields, buf) } else { Ok(()) }
+}
+
+impl Facts {
+    /// Takes in a field that says something of the connection or the framing, and marks it.
+    #[inline(never)]
+    fn note(&mut self, field: &mut Field, buf: &[u8]) {
         match field.known {
-            Known::Connection => connections = true,
             Known::ContentLength => {
-                facts.lengths += 1;
-                facts.length = bytes::decimal(field.value.get(buf));
+                self.lengths += 1;
+                self.length = bytes::decimal(field.value.get(buf));
             }
             Known::TransferEncoding => {
-                facts.coding = Some(coding(facts.coding, field.value.get(buf)));
+                self.coding = Some(coding(self.coding, field.value.get(buf)));
             }
             Known::Upgrade => {
-                facts.upgrades += 1;
-                facts.upgrade = (facts.upgrades == 1).then_some(field.value);
+                self.upgrades += 1;
+                self.upgrade = (self.upgrades == 1).then_some(field.value);
             }
-            Known::Te => facts.te_trailers |= names_trailers(field.value.get(buf)),
-            Known::Host => {
-                facts.hosts += 1;
-                facts.host = field.value;
-            }
+            Known::Te => self.te_trailers |= names_trailers(field.value.get(buf)),
             Known::Expect => {
-                facts.expects += 1;
-                facts.expect = field.value;
+                self.expects += 1;
+                self.expect = field.value;
             }
             _ => {}
         }
         field.hop = field.known.is_hop_by_hop();
     }
-    facts.upgrade = facts.upgrade.filter(|span| is_protocol(span.get(buf)));
-    if connections {
-        options(&mut facts, fields, buf)?;
-    }
-    Ok(facts)
-}
 
-impl Facts {
     /// Whether the sender lets the connection live on (RFC 9112 §9.3).
     pub(super) fn lives_on(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
@@ -93,13 +101,21 @@ impl Facts {
 }
 
 /// Reads the options of all `Connection` fields.
+#[inline(never)]
 fn options(facts: &mut Facts, fields: &mut [Field], buf: &[u8]) -> Result<(), HeadError> {
     let mut count = 0;
     for at in 0..fields.len() {
         let Some(field) = fields.get(at).filter(|field| field.known == Known::Connection) else {
             continue;
         };
-        for option in field.value.get(buf).split(|&b| b == b',').map(bytes::trim) {
+        let value = field.value.get(buf);
+        // Nearly all have this one option and nothing else.
+        if value.eq_ignore_ascii_case(b"keep-alive") && count < CONNECTION_OPTIONS_MAX {
+            facts.keep_alive = true;
+            count += 1;
+            continue;
+        }
+        for option in value.split(|&b| b == b',').map(bytes::trim) {
             if option.is_empty() {
                 continue;
             }
@@ -155,12 +171,14 @@ pub(crate) fn is_trailer(field: &Field, name: &[u8]) -> bool {
     field.known == Known::Other && !field.odd_name && !is_owned(name)
 }
 
+#[inline(never)]
 fn names_trailers(value: &[u8]) -> bool {
     value.split(|&b| b == b',').any(|part| bytes::trim(part).eq_ignore_ascii_case(b"trailers"))
 }
 
 /// One protocol name, perhaps with a version (RFC 9110 §7.8), and none of HTTP/2: a client that
 /// wants that speaks it from the start or by ALPN.
+#[inline(never)]
 pub(crate) fn is_protocol(value: &[u8]) -> bool {
     let mut parts = value.splitn(2, |&b| b == b'/');
     let name = parts.next().unwrap_or_default();
@@ -172,6 +190,7 @@ pub(crate) fn is_protocol(value: &[u8]) -> bool {
 }
 
 /// Adds one `Transfer-Encoding` value to what the values before it said.
+#[inline(never)]
 fn coding(mut before: Option<Coding>, value: &[u8]) -> Coding {
     if before.is_none() && value.eq_ignore_ascii_case(b"chunked") {
         return Coding::Chunked;

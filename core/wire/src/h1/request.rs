@@ -29,7 +29,8 @@ pub struct RequestMeaning {
 /// # Errors
 /// The broken rule; no byte of the message may reach an origin then.
 pub fn meaning(head: &mut RequestHead, buf: &[u8]) -> Result<RequestMeaning, HeadError> {
-    let facts = connection::gather(&mut head.fields, buf)?;
+    let mut facts = Facts::default();
+    connection::gather(&mut head.fields, buf, &mut facts)?;
     if facts.nominated_framing {
         return Err(HeadError::NominatedFraming);
     }
@@ -65,8 +66,8 @@ pub fn meaning(head: &mut RequestHead, buf: &[u8]) -> Result<RequestMeaning, Hea
 /// [`meaning`] refused with a fault that does not close.
 #[must_use]
 pub fn keep_alive(head: &RequestHead, buf: &[u8]) -> bool {
-    let mut fields = head.fields.clone();
-    connection::gather(&mut fields, buf).is_ok_and(|facts| facts.lives_on(head.version))
+    let (mut fields, mut facts) = (head.fields.clone(), Facts::default());
+    connection::gather(&mut fields, buf, &mut facts).is_ok() && facts.lives_on(head.version)
 }
 
 fn framing(facts: &Facts, version: Version) -> Result<Framing, HeadError> {
@@ -101,6 +102,9 @@ fn whom(facts: &Facts, head: &RequestHead, buf: &[u8]) -> Result<Authority, Head
     }
     let read = |span| authority::read(buf, span).ok_or(HeadError::BadHost);
     let host = if facts.hosts == 1 { Some(read(facts.host)?) } else { None };
+    if head.target.form == TargetForm::Origin {
+        return Ok(host.unwrap_or_default());
+    }
     let usual = match head.target.form {
         TargetForm::Origin | TargetForm::Asterisk => return Ok(host.unwrap_or_default()),
         TargetForm::Absolute { https: true } => Some(443),

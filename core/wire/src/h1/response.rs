@@ -30,7 +30,8 @@ pub fn meaning(
     buf: &[u8],
     request_method: Method,
 ) -> Result<ResponseMeaning, HeadError> {
-    let facts = connection::gather(&mut head.fields, buf)?;
+    let mut facts = Facts::default();
+    connection::gather(&mut head.fields, buf, &mut facts)?;
     if facts.lengths > 1 {
         return Err(HeadError::RepeatedLength);
     }
