@@ -1,4 +1,6 @@
-//! Byte classes of RFC 9110, and scanning of eight bytes at a time.
+//! Byte classes of RFC 9110, scanning of eight bytes at a time, and numbers as text.
+
+use core::net::Ipv4Addr;
 
 const TOKEN: u8 = 1;
 const PLAIN: u8 = 2;
@@ -121,6 +123,46 @@ const DIGITS_SURE: usize = u64::MAX.ilog10() as usize;
 #[inline]
 fn digit(b: u8) -> Option<u8> {
     Some(b.wrapping_sub(b'0')).filter(|digit| *digit < 10)
+}
+
+/// Each octet of an IPv4 address as it is written, with a dot behind it.
+static OCTETS: [[u8; 4]; 256] = octets();
+
+const fn octets() -> [[u8; 4]; 256] {
+    let mut table = [[b'.'; 4]; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (mut rest, mut at) = (octet, octet_len(octet as u8));
+        while at > 0 {
+            at -= 1;
+            table[octet][at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        octet += 1;
+    }
+    table
+}
+
+/// The number of digits of `octet`.
+#[inline]
+const fn octet_len(octet: u8) -> usize {
+    1 + (octet >= 10) as usize + (octet >= 100) as usize
+}
+
+/// Writes the text of an address into `room`, which has 16 bytes or more, and gives its length;
+/// what stands behind that is of no meaning. The formatting machinery of the standard library
+/// costs more than the rest of a small head.
+#[inline]
+pub(crate) fn ipv4<const ROOM: usize>(address: Ipv4Addr, room: &mut [u8; ROOM]) -> usize {
+    const { assert!(ROOM >= 16, "four octets of four bytes each") };
+    let mut at = 0;
+    for octet in address.octets() {
+        if let Some(place) = room.get_mut(at..at + 4) {
+            place.copy_from_slice(&OCTETS[usize::from(octet)]);
+        }
+        at += octet_len(octet) + 1;
+    }
+    at - 1
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;

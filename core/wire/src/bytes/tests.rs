@@ -74,6 +74,16 @@ fn a_target_ends_at_the_first_byte_that_it_cannot_have() {
 }
 
 #[test]
+fn each_octet_is_written_as_it_is_displayed() {
+    for octet in 0..=255 {
+        let address = Ipv4Addr::new(octet, 255 - octet, 7, octet);
+        let mut text = [0; 16];
+        let len = ipv4(address, &mut text);
+        assert_eq!(text[..len].escape_ascii().to_string(), address.to_string());
+    }
+}
+
+#[test]
 fn texts_of_values_may_have_tabs() {
     assert!(is_value_text(b"") && is_value_text(b"\t") && is_value_text(b"a\t\tb\xff"));
     assert!(!is_value_text(b"a\tb\r") && !is_value_text(b"\x7f") && !is_value_text(b"a\t\0"));

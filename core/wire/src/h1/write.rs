@@ -63,11 +63,14 @@ impl<'a> HeadWriter<'a> {
     /// in `buf`: the parser has looked at every byte of them.
     #[inline]
     pub fn request_line_of(&mut self, buf: &[u8], method: Span, target: Span) {
-        let (method, target) = (method.get(buf), target.get(buf));
-        self.out.reserve(method.len() + target.len() + 12);
-        self.out.extend_from_slice(method);
-        self.out.push(b' ');
-        self.out.extend_from_slice(target);
+        let both = Span { start: method.start, end: target.end };
+        match both.get(buf).get(method.len()..=method.len()) {
+            // As they stand in the line that was read.
+            Some(b" ") if target.start == method.end + 1 => {
+                self.out.extend_from_slice(both.get(buf));
+            }
+            _ => self.put(&[method.get(buf), b" ", target.get(buf)]),
+        }
         self.out.extend_from_slice(b" HTTP/1.1\r\n");
     }
 
@@ -135,19 +138,17 @@ impl<'a> HeadWriter<'a> {
     #[inline]
     pub fn own_of(&mut self, name: &'static [u8], buf: &[u8], value: Span) {
         debug_assert!(name.ends_with(b": "), "a name with its colon and space");
-        let value = value.get(buf);
-        self.out.reserve(name.len() + value.len() + 2);
         self.out.extend_from_slice(name);
-        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(value.get(buf));
         self.out.extend_from_slice(b"\r\n");
     }
 
     /// A field whose value is an address, for a name given as in [`HeadWriter::own`].
+    #[inline]
     pub fn address(&mut self, name: &'static [u8], address: IpAddr) {
         debug_assert!(name.ends_with(b": "), "a name with its colon and space");
         self.out.extend_from_slice(name);
-        let mut room = [0; ADDRESS_MAX];
-        self.out.extend_from_slice(address_text(address, &mut room));
+        put_address(address, self.out);
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -219,6 +220,7 @@ impl<'a> HeadWriter<'a> {
     }
 
     /// The framing field, where the framing has one.
+    #[inline]
     pub fn framing(&mut self, framing: Framing) {
         match framing {
             Framing::None | Framing::Eof => {}
@@ -266,28 +268,20 @@ impl<'a> HeadWriter<'a> {
     }
 }
 
+/// Appends the text of an address.
+#[inline(never)]
+fn put_address(address: IpAddr, out: &mut Vec<u8>) {
+    let mut room = [0; ADDRESS_MAX];
+    let len = address_text(address, &mut room).len();
+    // Copying a fixed size and cutting it off is cheaper than copying any size.
+    out.extend_from_slice(&room);
+    out.truncate(out.len() - (room.len() - len));
+}
+
 /// The text of an address, written into `room`.
 pub(crate) fn address_text(address: IpAddr, room: &mut [u8; ADDRESS_MAX]) -> &[u8] {
     let len = match address {
-        IpAddr::V4(v4) => {
-            // The formatting machinery costs more than the rest of a small head.
-            *room = [b'.'; ADDRESS_MAX];
-            let mut at = 0;
-            for octet in v4.octets() {
-                for (digit, wanted) in [
-                    (octet / 100, octet >= 100),
-                    (octet / 10 % 10, octet >= 10),
-                    (octet % 10, true),
-                ] {
-                    if let Some(place) = room.get_mut(at).filter(|_| wanted) {
-                        *place = b'0' + digit;
-                        at += 1;
-                    }
-                }
-                at += 1;
-            }
-            at - 1
-        }
+        IpAddr::V4(v4) => bytes::ipv4(v4, room),
         IpAddr::V6(v6) => {
             let mut rest = &mut room[..];
             // The room is that of the longest text.

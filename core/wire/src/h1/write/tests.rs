@@ -72,6 +72,28 @@ fn runs_of_fields_are_copied_and_odd_lines_are_written_anew() {
 }
 
 #[test]
+fn a_request_line_has_one_space_wherever_its_parts_stand() {
+    for (buf, method, target) in [
+        ("GET /a", (0, 3), (4, 6)),
+        ("GET\n/a", (0, 3), (4, 6)),
+        ("GET/a", (0, 3), (3, 5)),
+        ("GET  /a", (0, 3), (5, 7)),
+        ("/aGET", (2, 5), (0, 2)),
+        (" /aGET", (3, 6), (1, 3)),
+    ] {
+        let span = |(start, end)| Span { start, end };
+        let mut out = Vec::new();
+        HeadWriter::new(&mut out).request_line_of(buf.as_bytes(), span(method), span(target));
+        assert_eq!(out, b"GET /a HTTP/1.1\r\n", "{buf:?}");
+    }
+    let mut out = Vec::new();
+    let (method, none) = (Span { start: 0, end: 3 }, Span { start: 4, end: 4 });
+    HeadWriter::new(&mut out).request_line_of(b"GET /a", method, none);
+    HeadWriter::new(&mut out).request_line_of(b"GET", method, none);
+    assert_eq!(out, b"GET  HTTP/1.1\r\nGET  HTTP/1.1\r\n");
+}
+
+#[test]
 fn framing_fields_are_never_copied() {
     for line in ["Content-Length: 5", "Content-Length:5", "Transfer-Encoding: chunked"] {
         let buf = wire(&format!("GET / HTTP/1.1⏎{line}⏎⏎"));
