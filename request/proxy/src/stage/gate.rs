@@ -25,7 +25,7 @@ pub(crate) fn admit(stage: Stage<'_>, exchange: &mut Exchange) -> Result<(), Ref
 }
 
 /// Whether the connection may ask for `host`: what was agreed in its handshake for one host says
-/// nothing about another one with another policy (RFC 9110 §7.4).
+/// nothing about another one with another policy (RFC 9110 §7.4; docs/decisions, 0014).
 pub(super) fn may_speak_for(exchange: &Exchange, host: &HostPlan) -> Result<(), Refusal> {
     let peer = &exchange.peer;
     if peer.https && peer.policy != host.policy {
