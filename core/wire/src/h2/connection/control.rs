@@ -159,8 +159,8 @@ impl Connection {
         };
         self.cut(key, end);
         if let Some(stream) = self.streams.get_mut(key) {
-            // Nothing may come behind its reset.
-            stream.remote = Remote::Ended;
+            // Nothing may come behind its reset, which makes no message whole.
+            stream.remote = if answered { Remote::Ended } else { Remote::Reset };
         }
         Ok(Some(Event::Reset(key)))
     }

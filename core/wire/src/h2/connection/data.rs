@@ -35,11 +35,11 @@ impl Connection {
         };
         let Some(stream) = self.streams.get_mut(key) else { return Ok(None) };
         if !stream.is_alive() {
-            let theirs = stream.remote == Remote::Ended;
+            let theirs = stream.remote.is_over();
             self.credit(payload.len());
             return if theirs { Err(Fault::Closed) } else { self.charge_stray(payload.len()) };
         }
-        if stream.remote == Remote::Ended {
+        if stream.remote.is_over() {
             return Err(Fault::Closed);
         }
         if !stream.recv.take(payload.len()) {
@@ -183,7 +183,7 @@ impl Connection {
         }
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.recv.earn(n);
-        if stream.remote == Remote::Ended || !stream.is_alive() {
+        if stream.remote.is_over() || !stream.is_alive() {
             return;
         }
         if let Some(by) = stream.recv.announce() {

@@ -60,7 +60,7 @@ impl Connection {
         if let Some(key) = self.streams.find(id) {
             let Some(stream) = self.streams.get(key) else { return Ok(Place::Dropped) };
             return match (stream.remote, stream.is_alive()) {
-                (Remote::Ended, _) => Err(Fault::Closed),
+                (remote, _) if remote.is_over() => Err(Fault::Closed),
                 (_, true) => Ok(Place::Known(key)),
                 (_, false) => Ok(Place::Dropped),
             };

@@ -1,6 +1,6 @@
 //! How streams and connections end: opening and closing of streams, resets, GOAWAY.
 
-use super::streams::{Local, Remote};
+use super::streams::Local;
 use super::{Connection, Event, Fault, OpenError, Role, StreamEnd, StreamKey};
 use crate::h2::frame::{ErrorCode, Kind, U31_MAX};
 
@@ -119,7 +119,7 @@ impl Connection {
         self.discard(s);
         self.end_turn(s);
         let Some(stream) = self.streams.get(s) else { return };
-        if stream.remote == Remote::Ended {
+        if stream.remote.is_over() {
             self.closed.ended(s.id);
         } else {
             self.closed.cut(s.id);

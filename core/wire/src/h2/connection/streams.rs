@@ -36,6 +36,15 @@ pub(crate) enum Remote {
     Body,
     /// END_STREAM came.
     Ended,
+    /// RST_STREAM came before it: nothing else may come, and the message is not whole.
+    Reset,
+}
+
+impl Remote {
+    /// Whether nothing more may come.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Reset)
+    }
 }
 
 /// One stream. A slot that is free has the identifier 0.

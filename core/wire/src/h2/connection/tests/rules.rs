@@ -431,3 +431,16 @@ fn closing_says_what_the_peer_must_know() {
         assert_eq!((wire.it.active(), wire.it.ledger.used(), wire.it.live), (0, 0, 0));
     }
 }
+
+#[test]
+fn a_reset_makes_no_message_whole() {
+    let mut wire = Wire::server(&Limits::default());
+    for (id, content) in [(1, &b""[..]), (3, b"abc")] {
+        let key = wire.opened(id, false);
+        wire.feed(&raw(0, 0, id, content));
+        let code = ErrorCode::CANCEL;
+        assert_eq!(wire.feed(&raw(3, 0, id, &code.0.to_be_bytes())), [Event::Reset(key)]);
+        let inbox = wire.it.take(key, &mut Vec::new());
+        assert_eq!((inbox.ends, inbox.reset), (false, Some(StreamEnd::Reset { code })));
+    }
+}
