@@ -8,6 +8,7 @@ pub mod admin;
 pub mod client_tls;
 pub mod config_file;
 mod half_open;
+pub mod handover;
 pub mod live;
 pub mod metrics;
 pub mod operator_log;

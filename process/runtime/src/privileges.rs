@@ -51,8 +51,9 @@ pub enum DropError {
 }
 
 /// Makes the process that user, for good: groups, group and user ids, and all rights but `keep`,
-/// which stay permitted and effective, and pass to no program that it would start. Gives the
-/// rights that are left: fewer than `keep` where the process did not have them.
+/// which stay permitted and effective, and pass to no program that it would start but by
+/// [`hand_on`]. Gives the rights that are left: fewer than `keep` where the process did not have
+/// them.
 ///
 /// As that user already (a service manager chose it), only surplus rights are dropped.
 ///
@@ -131,6 +132,25 @@ pub fn harden() -> io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(())
+}
+
+/// Lets programs that this thread starts have those of its rights that are in `keep`, where it is
+/// not root, whose programs have all rights anyway. For the new program of an upgrade, which
+/// [`drop_to`] brings back to where this process is.
+///
+/// # Errors
+/// The kernel refused; what the thread itself may do is as before.
+pub fn hand_on(keep: Rights) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let held = rustix::thread::capabilities(None)?;
+    let handed = held.permitted & keep;
+    rustix::thread::set_capabilities(None, CapabilitySets { inheritable: handed, ..held })?;
+    for right in handed.iter() {
+        rustix::thread::configure_capability_in_ambient_set(right, true)?;
+    }
     Ok(())
 }
 

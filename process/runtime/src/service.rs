@@ -275,7 +275,7 @@ fn own(fd: u32) -> OwnedFd {
 }
 
 /// `None` for what is no listening TCP socket.
-fn adopt(fd: OwnedFd) -> io::Result<Option<TcpListener>> {
+pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Option<TcpListener>> {
     use rustix::net::sockopt;
     let kind = sockopt::socket_type(&fd)?;
     let domain = sockopt::socket_domain(&fd)?;

@@ -153,8 +153,77 @@ pub fn bind_or_take(
     Ok(listeners)
 }
 
-/// As [`bind`], for a listener that a reload adds: an address that a listener of this process still
-/// holds because it is being retired is waited for, until `retire` must have given it up.
+/// A second descriptor of each socket: the same queue, and the socket lives until both are closed.
+///
+/// # Errors
+/// No descriptors are left.
+pub fn duplicates(
+    address: SocketAddr,
+    sockets: &[TcpListener],
+) -> Result<Vec<TcpListener>, BindError> {
+    let failed = |e| explain(address, "duplicating its socket", e);
+    sockets.iter().map(|socket| socket.try_clone().map_err(failed)).collect()
+}
+
+/// One descriptor of each socket among `descriptors`, some of which may be of the same one.
+///
+/// # Errors
+/// A descriptor is not open.
+pub fn distinct(descriptors: &[TcpListener]) -> io::Result<Vec<&TcpListener>> {
+    let mut seen = Vec::new();
+    let mut distinct = Vec::new();
+    for descriptor in descriptors {
+        let number = rustix::fs::fstat(descriptor)?.st_ino;
+        if !seen.contains(&number) {
+            seen.push(number);
+            distinct.push(descriptor);
+        }
+    }
+    Ok(distinct)
+}
+
+/// Sockets for as many workers out of those that another process had, each with connections in its
+/// queue: all of them, however few workers there are. Where there are more workers, further sockets
+/// join the group; where the kernel allows that to another user only, or there is no group (a
+/// socket of the service manager's), workers share queues.
+///
+/// # Errors
+/// As [`bind`]; and when a duplicate cannot be made.
+pub fn spread(
+    address: SocketAddr,
+    mut inherited: Vec<TcpListener>,
+    workers: usize,
+    backlog: u32,
+) -> Result<Vec<TcpListener>, BindError> {
+    let workers = workers.clamp(1, WORKERS_MAX);
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    let exact = inherited.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
+    let grouped = |socket: &TcpListener| SockRef::from(socket).reuse_port().unwrap_or(false);
+    let mut shared = 0;
+    while inherited.len() < workers {
+        let joined = inherited.first().is_some_and(grouped).then(|| {
+            let socket = bound(exact, true).ok()?;
+            socket.listen(backlog).ok()?;
+            Some(TcpListener::from(socket))
+        });
+        let further = match (joined.flatten(), inherited.get(shared)) {
+            (Some(socket), _) => socket,
+            (None, Some(other)) => {
+                let other = other.try_clone();
+                other.map_err(|e| explain(address, "duplicating its socket", e))?
+            }
+            (None, None) => return bind(address, workers, backlog.cast_unsigned()),
+        };
+        shared += 1;
+        inherited.push(further);
+    }
+    Ok(inherited)
+}
+
+/// As [`bind`], for a listener that a reload adds: an address under retirement is waited for, until
+/// `retire` must have given it up. Its holder is this process, or the one that this process took
+/// over from, its parent; or nobody can be named, be it that the holder has just left, or that it
+/// may not be looked into, as the parent may not after a drop of rights.
 ///
 /// # Errors
 /// As [`bind`].
@@ -163,11 +232,14 @@ pub async fn bind_when_retired(
     workers: usize,
     backlog: u32,
 ) -> Result<Vec<TcpListener>, BindError> {
+    let own = Some(std::process::id());
+    let parent = rustix::process::getppid().and_then(|pid| pid.as_raw_pid().try_into().ok());
     let start = tokio::time::Instant::now();
     loop {
         match bind(address, workers, backlog) {
-            Err(BindError::InUse { holder: Some(holder), .. })
-                if holder.pid == std::process::id() && start.elapsed() < RETIRED_WITHIN =>
+            Err(BindError::InUse { holder, .. })
+                if start.elapsed() < RETIRED_WITHIN
+                    && holder.as_ref().is_none_or(|h| [own, parent].contains(&Some(h.pid))) =>
             {
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
             }

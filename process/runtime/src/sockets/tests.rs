@@ -150,3 +150,41 @@ fn an_address_under_retirement_is_waited_for() {
     // Given up; or, on a machine that paused for long, completed by the repeated SYN-ACK.
     assert!(retired.left_some || retired.taken == 1, "{retired:?}");
 }
+
+/// Connections that the sockets take, out of `clients` that are made.
+fn taken_by(sockets: &[TcpListener], clients: usize) -> Vec<usize> {
+    let address = sockets[0].local_addr().unwrap();
+    let clients: Vec<_> = (0..clients).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let taken: Vec<usize> =
+        sockets.iter().map(|l| std::iter::from_fn(|| l.accept().ok()).count()).collect();
+    assert_eq!(taken.iter().sum::<usize>(), clients.len(), "{taken:?}");
+    taken
+}
+
+#[test]
+fn inherited_sockets_are_all_served_however_many_workers_there_are() {
+    for (before, workers) in [(3, 1), (3, 3), (2, 5)] {
+        let had = bind(loopback(), before, 16).unwrap();
+        let address = had[0].local_addr().unwrap();
+        // One that waits in a queue must be in one of the sockets afterwards.
+        let _waiting = TcpStream::connect(address).unwrap();
+        let spread = spread(address, had, workers, 16).unwrap();
+        assert_eq!(spread.len(), before.max(workers));
+        assert_eq!(distinct(&spread).unwrap().len(), before.max(workers), "in one group");
+        let waited = spread.iter().filter_map(|l| l.accept().ok()).count();
+        assert_eq!(waited, 1);
+        taken_by(&spread, 32);
+    }
+}
+
+#[test]
+fn workers_share_the_queue_of_a_socket_that_has_no_group() {
+    let alone = TcpListener::bind(loopback()).unwrap();
+    alone.set_nonblocking(true).unwrap();
+    let address = alone.local_addr().unwrap();
+    let spread = spread(address, vec![alone], 3, 16).unwrap();
+    assert_eq!(spread.len(), 3);
+    assert_eq!(distinct(&spread).unwrap().len(), 1);
+    assert_eq!(taken_by(&spread, 8), [8, 0, 0]);
+    assert_eq!(duplicates(address, &spread).unwrap().len(), 3);
+}
