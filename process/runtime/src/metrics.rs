@@ -263,6 +263,12 @@ pub struct ProcessStats {
     pub reloads_applied: Counter,
     /// Reloads refused.
     pub reloads_refused: Counter,
+    /// Upgrades refused: there was no successor.
+    pub upgrades_refused: Counter,
+    /// Upgrades whose new process ended while this one could still take the sockets back.
+    pub upgrades_taken_back: Counter,
+    /// 1 where this process took over from another.
+    pub upgrades_taken_over: Counter,
     /// Access log lines dropped because the writer was behind.
     pub access_log_dropped: Counter,
     /// DNS lookups that failed.

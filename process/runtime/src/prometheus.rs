@@ -97,6 +97,11 @@ fn process(out: &mut Encoder, source: &StatusSource) {
     out.family(reloads, "counter", "Reloads of the configuration.");
     out.sample(reloads, &[("result", "applied")], stats.reloads_applied.get() as f64);
     out.sample(reloads, &[("result", "refused")], stats.reloads_refused.get() as f64);
+    let upgrades = "weir_upgrades_total";
+    out.family(upgrades, "counter", "Upgrades, as this process knows of them.");
+    out.sample(upgrades, &[("result", "taken_over")], stats.upgrades_taken_over.get() as f64);
+    out.sample(upgrades, &[("result", "refused")], stats.upgrades_refused.get() as f64);
+    out.sample(upgrades, &[("result", "taken_back")], stats.upgrades_taken_back.get() as f64);
     out.family("weir_panics_total", "counter", "Tasks that panicked; each is a bug.");
     out.sample("weir_panics_total", &[], crate::panics::total() as f64);
     let rows: [(&str, &str, &Counter); 3] = [

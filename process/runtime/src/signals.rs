@@ -1,14 +1,11 @@
 //! Signals as a stream of orders to the process.
 //!
-//! TERM drains, INT stops, HUP reloads; TERM or INT after either stops at once. PIPE is ignored by
-//! the Rust runtime before `main` (a write to a closed peer gives an error instead). USR2 belongs
-//! to binary upgrade: it is taken, so that it does not kill the process, and answered by the log.
+//! TERM drains, INT stops, HUP reloads, USR2 upgrades; TERM or INT after either stops at once. PIPE
+//! is ignored by the Rust runtime before `main` (a write to a closed peer gives an error instead).
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use crate::operator_log;
 
 /// What an operator asks of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +16,16 @@ pub enum Order {
     Stop,
     /// Read the configuration again and swap to it when it is valid.
     Reload,
+    /// Hand over to a new process of the program's file.
+    Upgrade,
+}
+
+impl Order {
+    /// Whether the process is to end.
+    #[must_use]
+    pub fn ends(self) -> bool {
+        matches!(self, Self::Drain | Self::Stop)
+    }
 }
 
 /// The signals of this process, from the moment of its making on.
@@ -47,33 +54,23 @@ impl Signals {
         })
     }
 
-    /// The next order. Several HUPs that nobody took yet are one. May be dropped and called again:
-    /// nothing is lost.
+    /// The next order. Several HUPs that nobody took yet are one, and so are several USR2s. May be
+    /// dropped and called again: nothing is lost.
     pub async fn next(&mut self) -> Order {
-        loop {
-            let asked = tokio::select! {
-                biased;
-                _ = self.interrupt.recv() => Some(Order::Stop),
-                _ = self.terminate.recv() => Some(Order::Drain),
-                _ = self.hangup.recv() => Some(Order::Reload),
-                _ = self.upgrade.recv() => None,
-            };
-            match asked {
-                Some(order) => return self.judge(order),
-                None => operator_log::warn(
-                    "upgrade_refused",
-                    "SIGUSR2 asks for a binary upgrade, which is not in this version; \
-                     restart the service instead",
-                    &[],
-                ),
-            }
-        }
+        let order = tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Order::Stop,
+            _ = self.terminate.recv() => Order::Drain,
+            _ = self.hangup.recv() => Order::Reload,
+            _ = self.upgrade.recv() => Order::Upgrade,
+        };
+        self.judge(order)
     }
 
     /// A second wish to end is impatience: it stops at once.
     fn judge(&mut self, order: Order) -> Order {
         let again = self.ending;
-        self.ending |= order != Order::Reload;
+        self.ending |= order.ends();
         if again && order == Order::Drain { Order::Stop } else { order }
     }
 }
@@ -94,14 +91,13 @@ mod tests {
             let mut signals = Signals::new().unwrap();
             let cases = [
                 (Raw::HUP, Order::Reload),
+                (Raw::USR2, Order::Upgrade),
                 (Raw::TERM, Order::Drain),
                 (Raw::HUP, Order::Reload),
                 (Raw::TERM, Order::Stop),
                 (Raw::INT, Order::Stop),
             ];
             for (sent, expect) in cases {
-                // USR2 in between is answered by the log and gives no order.
-                kill_process(getpid(), Raw::USR2).unwrap();
                 kill_process(getpid(), sent).unwrap();
                 let order = tokio::time::timeout(Duration::from_secs(10), signals.next()).await;
                 assert_eq!(order.unwrap(), expect, "{sent:?}");

@@ -6,7 +6,7 @@ use core_model::ListenAddress;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The configuration is wrong, or a reload was refused, or a demo request failed.
+/// The configuration is wrong, or a reload or an upgrade was refused, or a demo request failed.
 pub(crate) const EXIT_REFUSED: u8 = 1;
 /// The command could not do its work: an address in use, no such file, no running process.
 pub(crate) const EXIT_FAILED: u8 = 3;
@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start three origins and a Weir before them, send requests, and show what happens.
     Demo(demo::Options),
-    /// Serve what FILE says until TERM (drain), INT (quick) or a fault.
+    /// Serve what FILE says until TERM (drain), INT (quick) or a fault; HUP reloads, USR2 upgrades.
     Run {
         /// The configuration.
         file: PathBuf,
@@ -49,6 +49,13 @@ pub(crate) enum Command {
     Schema,
     /// Make a running weir read its file again, and tell what changed.
     Reload {
+        /// The admin address of the running weir.
+        #[arg(long, default_value = core_model::defaults::ADMIN_ADDRESS)]
+        admin: ListenAddress,
+    },
+    /// Make a running weir hand over to a new process of its program's file, without losing a
+    /// connection: the file may have been replaced by another version.
+    Upgrade {
         /// The admin address of the running weir.
         #[arg(long, default_value = core_model::defaults::ADMIN_ADDRESS)]
         admin: ListenAddress,
@@ -98,6 +105,7 @@ impl Command {
             Self::PrintDefaults => commands::print_defaults(),
             Self::Schema => commands::schema(),
             Self::Reload { admin } => commands::reload(&admin),
+            Self::Upgrade { admin } => commands::upgrade(&admin),
             Self::Top { admin, once } => top::run(&admin, once).map(|()| ExitCode::SUCCESS),
             Self::Diff { file: Some(old), other: Some(new), json, .. } => {
                 commands::diff_files(&old, &new, json)

@@ -1,4 +1,4 @@
-//! The commands that answer and end: check, diff, print-defaults, schema, reload.
+//! The commands that answer and end: check, diff, print-defaults, schema, reload, upgrade.
 
 use crate::cli::EXIT_REFUSED;
 use crate::client;
@@ -89,6 +89,22 @@ pub(crate) fn reload(admin: &ListenAddress) -> anyhow::Result<ExitCode> {
         Ok(ExitCode::SUCCESS)
     } else {
         eprintln!("refused; generation {} goes on serving", outcome.generation);
+        Ok(ExitCode::from(EXIT_REFUSED))
+    }
+}
+
+/// `weir upgrade`.
+///
+/// # Errors
+/// When no weir answers at the address.
+pub(crate) fn upgrade(admin: &ListenAddress) -> anyhow::Result<ExitCode> {
+    let outcome = ask(admin, "/upgrade")?;
+    outcome.notes.iter().for_each(|note| println!("{note}"));
+    outcome.faults.iter().for_each(|fault| eprintln!("{fault}"));
+    if outcome.applied {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        eprintln!("refused; the process that served goes on serving");
         Ok(ExitCode::from(EXIT_REFUSED))
     }
 }

@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.print_config {
         say(&text);
     }
-    let ready = server::bind(loaded.config, Activated::default())?;
+    let ready = server::bind(loaded.config, Activated::default(), None)?;
     let doors =
         vec![Door { address: at.http, tls: None }, Door { address: at.https, tls: Some(trust) }];
     let upload = if options.chaos { "PUT" } else { "POST" };

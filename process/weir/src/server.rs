@@ -1,4 +1,7 @@
-//! The life of the process: validate, bind, drop rights, serve, reload, drain.
+//! The life of the process: validate, bind, drop rights, serve, reload, drain. How it takes over
+//! from another process and hands over to one is in `upgrade`.
+
+mod upgrade;
 
 use crate::cli::EXIT_REFUSED;
 use crate::commands::print_faults;
@@ -9,19 +12,22 @@ use core_model::config::Config;
 use core_model::{Fault, Snapshot};
 use process_runtime::access_log::AccessLog;
 use process_runtime::accounts::ServiceUser;
-use process_runtime::admin::{Admin, ReloadOutcome};
+use process_runtime::admin::{Admin, ReloadOutcome, Wish};
 use process_runtime::config_file::{self, Loaded};
+use process_runtime::handover::{Inherited, Predecessor, Program, Takeover};
 use process_runtime::live::LiveTable;
 use process_runtime::service::{Activated, Notifier, watchdog_interval};
 use process_runtime::signals::{Order, Signals};
 use process_runtime::status::{Phase, StatusSource};
 use process_runtime::{operator_log, panics, privileges, sockets};
-use request_proxy::{Bound, Edge, Resolver};
+use request_proxy::{Bound, Edge, Legacy, Resolver};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use upgrade::{Handed, Upgrading};
 
 /// How long first probes and lookups may keep a start or a reload waiting.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -32,8 +38,7 @@ const LOG_FLUSH: Duration = Duration::from_secs(2);
 
 /// A request to the control loop.
 pub(crate) struct Ask {
-    /// Whether only the differences are wanted.
-    pub(crate) dry: bool,
+    pub(crate) wish: Wish,
     pub(crate) answer: oneshot::Sender<ReloadOutcome>,
 }
 
@@ -44,9 +49,14 @@ pub(crate) struct Ask {
 pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
     // Sockets handed in are taken before anything else opens a descriptor.
     let activated = Activated::from_env().context("sockets of the service manager")?;
+    let program = Program::of_this_process().context("the path of this program")?;
+    let takeover = Takeover::from_env(env!("CARGO_PKG_VERSION"))?;
+    let refusal = takeover.as_ref().map(Takeover::refusal).transpose()?;
+    let refuse = |why: Vec<String>| refusal.iter().for_each(|refusal| refusal.tell(why.clone()));
     let loaded = match config_file::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => {
+            refuse(faults.iter().map(ToString::to_string).collect());
             print_faults(&faults);
             return Ok(ExitCode::from(EXIT_REFUSED));
         }
@@ -54,8 +64,18 @@ pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
-    let bound = bind(loaded.config, activated)?;
-    bound.serve(Some(file.to_owned()), std::future::pending(), std::future::ready(()))
+    let served = bind(loaded.config, activated, takeover).and_then(|bound| {
+        let origin = Origin { file: file.to_owned(), program };
+        bound.serve(Some(origin), std::future::pending(), std::future::ready(()))
+    });
+    // Once it serves nobody waits for this word any more.
+    served.inspect_err(|error| refuse(vec![format!("{error:#}")]))
+}
+
+/// What a process was started from, for a reload and for an upgrade.
+pub(crate) struct Origin {
+    file: PathBuf,
+    program: Program,
 }
 
 /// Everything that needs root: sockets, then the drop of rights.
@@ -63,10 +83,16 @@ pub(crate) struct Ready {
     snapshot: Snapshot,
     listeners: Vec<Bound>,
     admin: Option<Admin>,
+    inherited: Option<Inherited>,
 }
 
-/// Binds every address and becomes the service user.
-pub(crate) fn bind(config: Config, mut activated: Activated) -> anyhow::Result<Ready> {
+/// Binds every address, or takes it over where another process gives it, and becomes the service
+/// user.
+pub(crate) fn bind(
+    config: Config,
+    mut activated: Activated,
+    takeover: Option<Takeover>,
+) -> anyhow::Result<Ready> {
     operator_log::configure(config.logging.level.into(), config.logging.format.into());
     let snapshot = Snapshot::first(config);
     let config = &snapshot.config;
@@ -75,15 +101,27 @@ pub(crate) fn bind(config: Config, mut activated: Activated) -> anyhow::Result<R
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         anyhow::bail!("{}", faults.join("\n"));
     }
+    let mut inherited = takeover.map(Takeover::take).transpose()?;
     let mut listeners = Vec::new();
     for listener in &config.listeners {
-        let workers = config.runtime.workers;
-        let sockets =
-            sockets::bind_or_take(listener.address, workers, listener.backlog, &mut activated)
-                .with_context(|| format!("listener {}", listener.name))?;
+        let (address, workers) = (listener.address, config.runtime.workers);
+        let before = inherited.as_mut().map(|from| from.listener(&listener.name, address));
+        let sockets = match before {
+            Some(before) if !before.is_empty() => {
+                sockets::spread(address, before, workers, listener.backlog)
+            }
+            _ => sockets::bind_or_take(address, workers, listener.backlog, &mut activated),
+        };
+        let sockets = sockets.with_context(|| format!("listener {}", listener.name))?;
         listeners.push((listener.name.clone(), sockets));
     }
-    let admin = config.admin.address.as_ref().map(Admin::bind).transpose()?;
+    let admin = match &config.admin.address {
+        None => None,
+        Some(address) => Some(match inherited.as_mut().and_then(|from| from.admin(address)) {
+            Some(socket) => Admin::adopt(address, socket).context("the admin's socket")?,
+            None => Admin::bind(address)?,
+        }),
+    };
     for (name, address) in activated.left() {
         operator_log::warn(
             "socket_unused",
@@ -97,7 +135,7 @@ pub(crate) fn bind(config: Config, mut activated: Activated) -> anyhow::Result<R
     }
     privileges::harden().context("switching core dumps off")?;
     panics::install_hook();
-    Ok(Ready { snapshot, listeners, admin })
+    Ok(Ready { snapshot, listeners, admin, inherited })
 }
 
 impl Ready {
@@ -105,17 +143,17 @@ impl Ready {
     /// end of the connections `last` is waited for.
     pub(crate) fn serve(
         self,
-        file: Option<PathBuf>,
+        origin: Option<Origin>,
         stop: impl Future<Output = ()>,
         last: impl Future<Output = ()>,
     ) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.serve_on(file, stop, last))
+        runtime.block_on(self.serve_on(origin, stop, last))
     }
 
     async fn serve_on(
         self,
-        file: Option<PathBuf>,
+        origin: Option<Origin>,
         stop: impl Future<Output = ()>,
         last: impl Future<Output = ()>,
     ) -> anyhow::Result<ExitCode> {
@@ -128,15 +166,28 @@ impl Ready {
         resolver.apply(config);
         prober.apply(config);
         settle(&resolver, &prober, config).await;
-        let seed = seed();
+        let mut inherited = self.inherited;
+        let legacy = Legacy {
+            tickets: inherited
+                .as_mut()
+                .map(|from| std::mem::take(&mut from.tickets))
+                .unwrap_or_default(),
+        };
+        let worker_log = || Some(log.worker());
         let edge =
-            Edge::start(&self.snapshot, live.clone(), self.listeners, seed, || Some(log.worker()))?;
+            Edge::start(&self.snapshot, live.clone(), self.listeners, legacy, seed(), worker_log)?;
+        let notifier = Notifier::from_env()?;
+        let predecessor = match inherited {
+            Some(inherited) => Some(upgrade::take_over(&edge, inherited, &notifier, &live).await?),
+            None => None,
+        };
         let current = Arc::new(ArcSwap::from_pointee(self.snapshot));
         let status = StatusSource::new(live.clone(), current.clone(), env!("CARGO_PKG_VERSION"));
-        let (ask, asked) = mpsc::channel(RELOADS_WAITING);
-        let admin = self.admin.map(|admin| tokio::spawn(serve_admin(admin, status.clone(), ask)));
+        let (ask, mut asked) = mpsc::channel(RELOADS_WAITING);
+        let admin = self.admin.map(|admin| AdminTask::start(admin, status.clone(), ask));
+        let admin = admin.transpose().context("the admin's socket")?;
         let mut control = Control {
-            file,
+            origin,
             current,
             edge,
             prober,
@@ -144,16 +195,30 @@ impl Ready {
             log,
             status,
             live,
-            notifier: Notifier::from_env()?,
+            notifier,
+            admin,
+            predecessor,
         };
         control.ready();
-        let end = control.obey(&mut signals, asked, stop).await;
-        last.await;
-        let code = control.end(end, &mut signals).await;
-        if let Some(admin) = admin {
-            admin.abort();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            match control.obey(&mut signals, &mut asked, stop.as_mut()).await {
+                End::Handed(handed) => match control.leave(*handed, &mut signals, &mut asked).await
+                {
+                    Some(end) => return Ok(control.left(end)),
+                    // The successor is gone, and this process serves again.
+                    None => continue,
+                },
+                End::Drain => {
+                    last.await;
+                    return Ok(control.drain(&mut signals).await);
+                }
+                End::Stop => {
+                    last.await;
+                    return Ok(control.stop().await);
+                }
+            }
         }
-        Ok(code)
     }
 }
 
@@ -175,38 +240,72 @@ async fn settle(resolver: &Resolver, prober: &Prober, config: &Config) {
     prober.settled(SETTLE).await;
 }
 
-async fn serve_admin(admin: Admin, status: Arc<StatusSource>, ask: mpsc::Sender<Ask>) {
-    let reload: process_runtime::admin::Reload = Arc::new(move |dry| {
+/// The admin server at work.
+struct AdminTask {
+    task: tokio::task::JoinHandle<()>,
+    /// Whether connections are accepted.
+    open: watch::Sender<bool>,
+    /// A second descriptor of its socket, for the process that takes over.
+    socket: OwnedFd,
+}
+
+impl AdminTask {
+    fn start(
+        admin: Admin,
+        status: Arc<StatusSource>,
+        ask: mpsc::Sender<Ask>,
+    ) -> std::io::Result<Self> {
+        let socket = admin.socket()?;
+        let (open, opened) = watch::channel(true);
+        let task = tokio::spawn(serve_admin(admin, status, ask, opened));
+        Ok(Self { task, open, socket })
+    }
+}
+
+impl Drop for AdminTask {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve_admin(
+    admin: Admin,
+    status: Arc<StatusSource>,
+    ask: mpsc::Sender<Ask>,
+    open: watch::Receiver<bool>,
+) {
+    let wishes: process_runtime::admin::Reload = Arc::new(move |wish| {
         let ask = ask.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let gone = || ReloadOutcome {
-                applied: false,
-                generation: 0,
-                faults: vec!["the process is ending".to_owned()],
-                notes: Vec::new(),
-            };
-            if ask.send(Ask { dry, answer }).await.is_err() {
+            let gone = || refusal("this process is ending: ask again where another one serves");
+            if ask.send(Ask { wish, answer }).await.is_err() {
                 return gone();
             }
             answered.await.unwrap_or_else(|_| gone())
         })
     });
-    if let Err(error) = admin.serve(status, reload, std::future::pending()).await {
+    if let Err(error) = admin.serve(status, wishes, open, std::future::pending()).await {
         operator_log::error("admin_failed", "the admin server ended", &[("error", &error)]);
     }
 }
 
+fn refusal(why: &str) -> ReloadOutcome {
+    ReloadOutcome { applied: false, generation: 0, faults: vec![why.to_owned()], notes: Vec::new() }
+}
+
 /// Why the control loop ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Drain,
     Stop,
+    /// A new process is ready to serve.
+    Handed(Box<Handed>),
 }
 
 /// What the control loop holds.
 struct Control {
-    file: Option<PathBuf>,
+    /// None for a process that has its configuration from elsewhere.
+    origin: Option<Origin>,
     current: Arc<ArcSwap<Snapshot>>,
     edge: Edge,
     prober: Prober,
@@ -215,6 +314,9 @@ struct Control {
     status: Arc<StatusSource>,
     live: Arc<LiveTable>,
     notifier: Notifier,
+    admin: Option<AdminTask>,
+    /// The process that served before, while it finishes its connections.
+    predecessor: Option<Predecessor>,
 }
 
 impl Control {
@@ -239,31 +341,41 @@ impl Control {
         let _ = self.notifier.ready(&format!("serving generation {}", snapshot.generation));
     }
 
-    /// Obeys signals and the admin server until the process is to end.
+    /// Obeys signals and the admin server until the process is to end, or another one serves.
     async fn obey(
         &mut self,
         signals: &mut Signals,
-        mut asked: mpsc::Receiver<Ask>,
-        stop: impl Future<Output = ()>,
+        asked: &mut mpsc::Receiver<Ask>,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> End {
-        let mut stop = std::pin::pin!(stop);
         let every = watchdog_interval().unwrap_or(Duration::from_secs(3600));
         let mut beats = vec![0; self.live.workers()];
         let mut watchdog = tokio::time::interval(every);
+        // While one is under way nothing else is changed: it was offered what is held now.
+        let mut upgrading: Option<Upgrading> = None;
         loop {
             tokio::select! {
-                order = signals.next() => match order {
-                    Order::Drain => return End::Drain,
-                    Order::Stop => return End::Stop,
-                    Order::Reload => { self.reload().await; }
+                order = signals.next() => match (order, &mut upgrading) {
+                    (Order::Drain, _) => return End::Drain,
+                    (Order::Stop, _) => return End::Stop,
+                    (Order::Reload, Some(upgrading)) => upgrading.reload = true,
+                    (Order::Reload, None) => drop(self.reload().await),
+                    (Order::Upgrade, Some(_)) => {}
+                    (Order::Upgrade, None) => upgrading = self.upgrade(None),
                 },
-                Some(ask) = asked.recv() => {
-                    let outcome =
-                        if ask.dry { self.differences().await } else { self.reload().await };
+                Some(ask) = asked.recv(), if upgrading.is_none() => match ask.wish {
+                    Wish::Upgrade => upgrading = self.upgrade(Some(ask.answer)),
                     // Who asked may have gone.
-                    let _ = ask.answer.send(outcome);
+                    Wish::Reload => drop(ask.answer.send(self.reload().await)),
+                    Wish::Differences => drop(ask.answer.send(self.differences().await)),
+                },
+                outcome = upgrade::outcome(&mut upgrading) => {
+                    if let Some(handed) = self.upgraded(outcome, upgrading.take()).await {
+                        return End::Handed(Box::new(handed));
+                    }
                 }
-                () = &mut stop => return End::Drain,
+                () = stop.as_mut() => return End::Drain,
+                () = upgrade::ended(&mut self.predecessor) => self.predecessor = None,
                 _ = watchdog.tick() => if self.workers_turn(&mut beats) {
                     let _ = self.notifier.watchdog();
                 },
@@ -284,7 +396,7 @@ impl Control {
 
     /// Reads the file off this thread, since it may be slow to read.
     async fn read(&self) -> Result<Loaded, Vec<Fault>> {
-        let Some(file) = self.file.clone() else {
+        let Some(file) = self.origin.as_ref().map(|origin| origin.file.clone()) else {
             return Err(vec![Fault {
                 place: core_model::Place::default(),
                 what: "this process was started without a configuration file".into(),
@@ -334,6 +446,10 @@ impl Control {
     }
 
     async fn change(&mut self, loaded: Loaded) -> ReloadOutcome {
+        if let Some(predecessor) = &mut self.predecessor {
+            // What it would take back is about to be of another configuration.
+            predecessor.let_go().await;
+        }
         let old = self.current.load_full();
         let mut config = loaded.config;
         let changes = config_file::diff(&old.config, &config);
@@ -383,35 +499,69 @@ impl Control {
         ReloadOutcome { applied: true, generation: generation.0, faults: Vec::new(), notes }
     }
 
-    /// Lets connections finish, or not, and ends.
-    async fn end(self, end: End, signals: &mut Signals) -> ExitCode {
+    /// Lets connections finish, and ends.
+    async fn drain(mut self, signals: &mut Signals) -> ExitCode {
         let limit = self.current.load().config.runtime.drain_timeout;
         let _ = self.notifier.stopping(limit);
         self.status.set_phase(Phase::Draining);
-        match end {
-            End::Stop => {
-                operator_log::info("stopping", "ending at once", &[]);
-                self.edge.stop();
-            }
-            End::Drain => {
-                let seconds = limit.as_secs();
-                operator_log::info(
-                    "draining",
-                    "open connections finish; a further TERM or INT ends them",
-                    &[("limit_s", &seconds)],
-                );
-                let hurry = async { while signals.next().await == Order::Reload {} };
-                if !self.edge.drain(limit, hurry).await {
-                    operator_log::warn(
-                        "drain_cut",
-                        "connections were still open at the end of runtime.drain_timeout",
-                        &[("limit_s", &seconds)],
-                    );
-                }
-            }
+        operator_log::info(
+            "draining",
+            "open connections finish; a further TERM or INT ends them",
+            &[("limit_s", &limit.as_secs())],
+        );
+        let begun = Instant::now();
+        if let Some(predecessor) = &mut self.predecessor {
+            predecessor.ending(false).await;
         }
-        self.log.flush(LOG_FLUSH);
-        operator_log::info("stopped", "done", &[]);
-        ExitCode::SUCCESS
+        let (hurry, hurried) = watch::channel(false);
+        let mut waiting = hurried.clone();
+        let orders = async {
+            while !signals.next().await.ends() {}
+            hurry.send_replace(true);
+            std::future::pending::<()>().await;
+        };
+        let hurried = async { drop(waiting.wait_for(|hurried| *hurried).await) };
+        let predecessor = &mut self.predecessor;
+        let whole = tokio::select! {
+            () = orders => false,
+            whole = async {
+                self.edge.drain(limit, hurried).await && {
+                    // Its connections are the service's too, and would be cut with its end.
+                    let left = limit.saturating_sub(begun.elapsed());
+                    tokio::time::timeout(left, upgrade::gone(predecessor)).await.is_ok()
+                }
+            } => whole,
+        };
+        if !whole {
+            drain_cut(limit);
+        }
+        stopped(&self.log)
     }
+
+    /// Ends at once.
+    async fn stop(mut self) -> ExitCode {
+        let limit = self.current.load().config.runtime.drain_timeout;
+        let _ = self.notifier.stopping(limit);
+        self.status.set_phase(Phase::Draining);
+        operator_log::info("stopping", "ending at once", &[]);
+        if let Some(predecessor) = &mut self.predecessor {
+            predecessor.ending(true).await;
+        }
+        self.edge.stop();
+        stopped(&self.log)
+    }
+}
+
+fn drain_cut(limit: Duration) {
+    operator_log::warn(
+        "drain_cut",
+        "connections were still open at the end of runtime.drain_timeout",
+        &[("limit_s", &limit.as_secs())],
+    );
+}
+
+fn stopped(log: &AccessLog) -> ExitCode {
+    log.flush(LOG_FLUSH);
+    operator_log::info("stopped", "done", &[]);
+    ExitCode::SUCCESS
 }

@@ -31,3 +31,5 @@ mod splice;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upgrade;

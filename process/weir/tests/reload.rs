@@ -3,118 +3,19 @@
 
 use crate::support::client::{Client, End};
 use crate::support::edge::{Edge, origin};
+use crate::support::load::{Closing, Load, keep_alive, short, slow_upload};
 use crate::support::process::Weir;
 use crate::support::tls::{Authority, Pem, VALID};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
 use crate::support::ws::{self, WebSocket};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// Reloads of a run; `WEIR_SOAK=1` asks for the long one, of about five minutes.
 fn rounds() -> usize {
     if std::env::var_os("WEIR_SOAK").is_some_and(|v| v == "1") { 400 } else { 50 }
-}
-
-/// Traffic of several kinds that counts what it does and notes every failure.
-#[derive(Clone, Default)]
-struct Load {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicUsize>,
-    failures: Arc<Mutex<Vec<String>>>,
-}
-
-impl Load {
-    /// Runs `turn` until stopped, each time with the number of the turn.
-    fn run(
-        &self,
-        mut turn: impl FnMut(usize) -> Result<(), String> + Send + 'static,
-    ) -> JoinHandle<usize> {
-        let load = self.clone();
-        std::thread::spawn(move || {
-            let mut turns = 0;
-            while !load.stop.load(Ordering::Acquire) {
-                if let Err(what) = turn(turns) {
-                    let failures = &load.failures;
-                    failures.lock().unwrap_or_else(PoisonError::into_inner).push(what);
-                }
-                turns += 1;
-                load.done.fetch_add(1, Ordering::Relaxed);
-            }
-            turns
-        })
-    }
-
-    fn failures(&self) -> Vec<String> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// GETs on one connection that must stay open; over TLS with a configuration.
-fn keep_alive(
-    load: &Load,
-    address: SocketAddr,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    name: &'static str,
-) -> JoinHandle<usize> {
-    let connect = move || match &tls {
-        None => Client::try_connect(address),
-        Some(config) => Client::tls(address, "a.test", config.clone()),
-    };
-    let mut client = connect().expect("it serves before the reloads");
-    load.run(move |n| {
-        let target = format!("/{name}{n}");
-        let reply = client.get(&target).map_err(|e| format!("{name}: {e}"));
-        let reply = match reply {
-            Ok(reply) => reply,
-            Err(what) => {
-                client = connect().map_err(|e| format!("{what}; then {e}"))?;
-                return Err(what);
-            }
-        };
-        let right = reply.status == 200 && reply.text() == format!("GET {target} 0");
-        let closing = reply.field("connection") == Some("close");
-        if closing {
-            client = connect().map_err(|e| format!("{name}: {e}"))?;
-        }
-        (right && !closing).then_some(()).ok_or(format!("{name}: {reply:?}"))
-    })
-}
-
-/// A connection for each GET.
-fn short(load: &Load, address: SocketAddr) -> JoinHandle<usize> {
-    load.run(move |n| {
-        let target = format!("/short{n}");
-        let reply = crate::support::client::get(address, &target)?;
-        let right = reply.text() == format!("GET {target} 0");
-        right.then_some(()).ok_or(format!("short: {reply:?}"))
-    })
-}
-
-/// Uploads of a second or so, in pieces.
-fn slow_upload(load: &Load, address: SocketAddr) -> JoinHandle<usize> {
-    const PIECES: usize = 40;
-    let mut client = Client::connect(address);
-    let stop = load.stop.clone();
-    load.run(move |n| {
-        let told = |e: std::io::Error| format!("upload {n}: {e}");
-        let head = "HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        client.send(format!("POST /upload{n} {head}")).map_err(told)?;
-        for _ in 0..PIECES {
-            // The pace of a slow client; nothing is waited for.
-            if !stop.load(Ordering::Acquire) {
-                std::thread::sleep(Duration::from_millis(25));
-            }
-            client.send("5\r\nhello\r\n").map_err(told)?;
-        }
-        client.send("0\r\n\r\n").map_err(told)?;
-        let reply = client.reply_within("POST", SOON).map_err(|e| format!("upload {n}: {e}"))?;
-        let right = reply.text() == format!("POST /upload{n} {}", 5 * PIECES);
-        right.then_some(()).ok_or(format!("upload {n}: {reply:?}"))
-    })
 }
 
 /// So that no connection ends because it served enough requests.
@@ -239,9 +140,9 @@ fn reloads_under_load_lose_nothing() {
     let over_tls = Client::tls(secure, "a.test", ca.client()).expect("TLS works");
     sockets.push(WebSocket::over(over_tls, "/wss"));
     let threads = [
-        keep_alive(&load, web, None, "plain"),
-        keep_alive(&load, web, None, "other"),
-        keep_alive(&load, secure, Some(ca.client()), "tls"),
+        keep_alive(&load, web, None, "plain", Closing::Never),
+        keep_alive(&load, web, None, "other", Closing::Never),
+        keep_alive(&load, secure, Some(ca.client()), "tls", Closing::Never),
         short(&load, web),
         slow_upload(&load, web),
         slow_upload(&load, web),

@@ -8,6 +8,7 @@ mod buffers;
 mod codec;
 mod edge;
 mod exchange;
+mod knock;
 mod lifecycle;
 mod listen;
 mod plan;
@@ -23,7 +24,8 @@ mod tls;
 mod upstream;
 mod worker;
 
-pub use edge::{ApplyError, Bound, Edge};
+pub use edge::{ApplyError, Bound, Edge, Legacy};
+pub use knock::KnockError;
 pub use plan::{Kept, Plan};
 pub use tls::TlsError;
 pub use upstream::resolve::Resolver;

@@ -3,6 +3,7 @@
 use crate::codec::h1::Connection;
 use crate::codec::h1_body::{Receiver, Sender};
 use crate::exchange::{Client, Peer};
+use crate::knock;
 use crate::sniff;
 use crate::sources::{Full, Place};
 use crate::stream::Stream;
@@ -18,19 +19,28 @@ use std::rc::Rc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// Accepts connections of one socket until `stop`; then takes what is queued and closes it.
+/// The word that another process goes on accepting from a socket.
+#[derive(Debug)]
+pub(crate) struct Left;
+
+/// Accepts connections of one socket until `stop`. Its end without a word retires the socket: what
+/// is queued is taken, and it is closed. A socket that is left to another process is let go as it
+/// is, queue and all.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     mut local: Rc<Local>,
     listener: TcpListener,
-    stop: oneshot::Receiver<()>,
+    stop: oneshot::Receiver<Left>,
 ) {
     let mut stop = stop;
     loop {
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
-            _ = &mut stop => break,
+            stopped = &mut stop => match stopped {
+                Ok(Left) => return,
+                Err(_) => break,
+            },
         };
         match accepted {
             Ok((tcp, peer)) => {
@@ -64,6 +74,10 @@ fn is_transient(error: &std::io::Error) -> bool {
 
 /// Starts a task for a new connection, where the limits of its listener allow one.
 fn arrive(worker: &Rc<Worker>, local: &Rc<Local>, tcp: TcpStream, socket: SocketAddr) {
+    if worker.shared.knocks.is(socket) {
+        tokio::task::spawn_local(knock::answer(tcp));
+        return;
+    }
     let stats = local.plan.stats.shard(worker.index);
     stats.accepted.inc();
     let limits = &local.plan.config.limits;

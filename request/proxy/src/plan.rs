@@ -12,6 +12,7 @@ use core_model::config::{
 };
 use core_model::snapshot::Snapshot;
 use hashbrown::HashMap;
+use process_runtime::handover::TicketKeys;
 use process_runtime::live::{LiveTable, OriginLive, PoolLive, origin_of};
 use process_runtime::metrics::ListenerNumbers;
 use rustls::ClientConfig;
@@ -167,6 +168,8 @@ type KeptTickets = (Arc<str>, core_model::config::Tls, Arc<Tickets>);
 pub struct Kept {
     transports: Mutex<Vec<Arc<Transport>>>,
     tickets: Mutex<Vec<KeptTickets>>,
+    /// Keys of the process before this one, for listeners that make their own.
+    inherited: Vec<TicketKeys>,
     sources: Mutex<Vec<(Arc<str>, Arc<Sources>)>>,
 }
 
@@ -175,6 +178,22 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Kept {
+    /// With the ticket keys of the process before this one.
+    pub(crate) fn inheriting(tickets: Vec<TicketKeys>) -> Self {
+        Self { inherited: tickets, ..Self::default() }
+    }
+
+    /// After the first plan: keys that nobody took would stay valid without ever being changed.
+    pub(crate) fn forget_inherited(&mut self) {
+        self.inherited = Vec::new();
+    }
+
+    /// The ticket keys that listeners in force made for themselves.
+    pub(crate) fn ticket_keys(&self) -> Vec<TicketKeys> {
+        let kept = locked(&self.tickets);
+        kept.iter().filter_map(|(listener, _, tickets)| tickets.export(listener)).collect()
+    }
+
     fn transport(&self, pool: &Pool, origin: &Origin) -> Result<Arc<Transport>, TlsError> {
         let server_name = match &pool.tls {
             None => None,
@@ -222,6 +241,8 @@ impl Kept {
         }
         let (auth, crls, keys) = (&tls.client_auth, &tls.crls, &tls.ticket_keys);
         let made = Tickets::new(&listener.name, auth, crls, keys, tls.ticket_rotation)?;
+        let before = self.inherited.iter().find(|keys| *keys.listener == *listener.name);
+        before.into_iter().for_each(|keys| made.inherit(keys));
         let made = Arc::new(made);
         kept.retain(|(name, _, _)| *name != listener.name);
         kept.push((listener.name.clone(), tls.clone(), made.clone()));

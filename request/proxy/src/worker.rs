@@ -1,6 +1,7 @@
 //! A worker: one thread, one reactor, its own connections; what its tasks share lives here.
 
 use crate::buffers;
+use crate::knock::Knocks;
 use crate::plan::{ListenerPlan, Plan, same_sockets};
 use crate::splice;
 use crate::timer::{self, NEVER, TICK};
@@ -30,10 +31,12 @@ const BUFFERS_KEPT: usize = 64;
 pub enum Phase {
     /// Connections are accepted.
     Serving = 0,
+    /// As draining, and workers stay: another process accepts, and this one may have to again.
+    Leaving = 1,
     /// Requests in flight finish, idle connections close.
-    Draining = 1,
+    Draining = 2,
     /// Everything ends at once.
-    Stopping = 2,
+    Stopping = 3,
 }
 
 /// What all workers share: the plan in force and the second level of idle connections.
@@ -44,6 +47,8 @@ pub struct Shared {
     generation: AtomicU64,
     phase: AtomicU8,
     pub(crate) idle: SharedPool,
+    /// Connections that this process makes to itself, to see that it accepts.
+    pub(crate) knocks: Knocks,
     /// Live state of the process.
     pub live: Arc<LiveTable>,
 }
@@ -57,6 +62,7 @@ impl Shared {
             plan: ArcSwap::from_pointee(plan),
             phase: AtomicU8::new(Phase::Serving as u8),
             idle: SharedPool::default(),
+            knocks: Knocks::default(),
             live,
         }
     }
@@ -73,7 +79,8 @@ impl Shared {
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Serving,
-            1 => Phase::Draining,
+            1 => Phase::Leaving,
+            2 => Phase::Draining,
             _ => Phase::Stopping,
         }
     }
@@ -81,6 +88,13 @@ impl Shared {
     /// Goes to a later phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::Relaxed);
+    }
+
+    /// From leaving back to serving.
+    pub(crate) fn stay(&self) {
+        let (leaving, serving) = (Phase::Leaving as u8, Phase::Serving as u8);
+        // Any other phase stays what it is.
+        let _ = self.phase.compare_exchange(leaving, serving, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

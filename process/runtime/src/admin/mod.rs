@@ -1,5 +1,5 @@
-//! The admin server: status page, `/status`, `/metrics`, readiness and reload, over HTTP/1.1 on a
-//! loopback address or a Unix socket.
+//! The admin server: status page, `/status`, `/metrics`, readiness, reload and upgrade, over
+//! HTTP/1.1 on a loopback address or a Unix socket.
 //!
 //! It serves few clients and each connection one request, so that there is nothing to keep alive
 //! and little to bound. It runs beside the workers and never touches a request of theirs.
@@ -16,13 +16,14 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Connections served at once; further ones wait in the kernel. Pages, scrapers and one operator
 /// need a handful.
@@ -46,10 +47,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A socket of the operator alone.
 const SOCKET_MODE: u32 = 0o600;
 
-/// What a reload did; the JSON answer to `POST /reload`.
+/// What is asked for by a `POST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Read the configuration again (`/reload`).
+    Reload,
+    /// Tell what a reload would change (`/diff`).
+    Differences,
+    /// Hand over to a new process of the program's file (`/upgrade`).
+    Upgrade,
+}
+
+/// What came of a wish; the JSON answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadOutcome {
-    /// Whether a new configuration serves.
+    /// Whether a new configuration serves, or another process.
     pub applied: bool,
     /// Generation in force afterwards.
     pub generation: u64,
@@ -59,10 +71,9 @@ pub struct ReloadOutcome {
     pub notes: Vec<String>,
 }
 
-/// Carries a reload out, or with `true` only tells what one would change; given by whoever owns
-/// the configuration.
+/// Carries a wish out; given by whoever owns the configuration.
 pub type Reload =
-    Arc<dyn Fn(bool) -> Pin<Box<dyn Future<Output = ReloadOutcome> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Wish) -> Pin<Box<dyn Future<Output = ReloadOutcome> + Send>> + Send + Sync>;
 
 /// Why the admin server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +129,33 @@ impl Admin {
         Ok(Self { door })
     }
 
+    /// As [`bind`](Self::bind), with a socket that another process had bound there.
+    ///
+    /// # Errors
+    /// It is no listening socket.
+    pub fn adopt(address: &ListenAddress, socket: OwnedFd) -> io::Result<Self> {
+        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no listening socket"));
+        }
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let door = match address {
+            ListenAddress::Tcp(_) => Door::Tcp(socket.into()),
+            ListenAddress::Unix(path) => Door::Unix(socket.into(), path.clone()),
+        };
+        Ok(Self { door })
+    }
+
+    /// A second descriptor of the socket, for the process that takes over.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        match &self.door {
+            Door::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Door::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// Where it listens; tells the port where 0 was asked for.
     #[must_use]
     pub fn address(&self) -> Option<ListenAddress> {
@@ -128,7 +166,8 @@ impl Admin {
     }
 
     /// Serves until `stop` ends, and takes the samples of [`StatusSource::sample`]. Requests that
-    /// are being answered then are cut.
+    /// are being answered then are cut. While `open` is false connections are left in the queue,
+    /// for another process that has the socket.
     ///
     /// # Errors
     /// The runtime has no I/O driver.
@@ -136,6 +175,7 @@ impl Admin {
         self,
         source: Arc<StatusSource>,
         reload: Reload,
+        mut open: watch::Receiver<bool>,
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let site = Arc::new(routes::Site { source: source.clone(), reload });
@@ -147,14 +187,14 @@ impl Admin {
                 let listener = TcpListener::from_std(listener)?;
                 tokio::select! {
                     () = &mut stop => {}
-                    () = accept_tcp(&listener, &site, &mut tasks) => {}
+                    () = accept_tcp(&listener, &site, &mut tasks, &mut open) => {}
                 }
             }
             Door::Unix(listener, path) => {
                 let listener = UnixListener::from_std(listener)?;
                 tokio::select! {
                     () = &mut stop => {}
-                    () = accept_unix(&listener, &site, &mut tasks) => {}
+                    () = accept_unix(&listener, &site, &mut tasks, &mut open) => {}
                 }
                 // A service user may not be allowed to; the next start replaces it then.
                 let _ = std::fs::remove_file(path);
@@ -190,12 +230,38 @@ async fn sample(source: Arc<StatusSource>) {
 }
 
 type Tasks = tokio::task::JoinSet<()>;
+type Open = watch::Receiver<bool>;
 
-async fn accept_tcp(listener: &TcpListener, site: &Arc<routes::Site>, tasks: &mut Tasks) {
+/// What `accept` gives, begun anew each time it is open again.
+async fn while_open<T, F: Future<Output = T>>(open: &mut Open, accept: impl Fn() -> F) -> T {
+    loop {
+        // Whoever could close it is gone, and it stays as it is.
+        if open.wait_for(|open| *open).await.is_err() && !*open.borrow() {
+            std::future::pending::<()>().await;
+        }
+        let closed = async {
+            if open.wait_for(|open| !open).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = closed => {}
+            accepted = accept() => return accepted,
+        }
+    }
+}
+
+async fn accept_tcp(
+    listener: &TcpListener,
+    site: &Arc<routes::Site>,
+    tasks: &mut Tasks,
+    open: &mut Open,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        match listener.accept().await {
+        match while_open(open, || listener.accept()).await {
             Ok((stream, _)) => {
                 let door = stream.local_addr().ok().map(|a| a.ip());
                 tasks.spawn(connection(stream, door, site.clone(), slot));
@@ -206,11 +272,16 @@ async fn accept_tcp(listener: &TcpListener, site: &Arc<routes::Site>, tasks: &mu
     }
 }
 
-async fn accept_unix(listener: &UnixListener, site: &Arc<routes::Site>, tasks: &mut Tasks) {
+async fn accept_unix(
+    listener: &UnixListener,
+    site: &Arc<routes::Site>,
+    tasks: &mut Tasks,
+    open: &mut Open,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        match listener.accept().await {
+        match while_open(open, || listener.accept()).await {
             Ok((stream, _)) => {
                 tasks.spawn(connection(stream, None, site.clone(), slot));
             }

@@ -1,7 +1,7 @@
 //! What the admin server answers to which path, and whom it answers at all.
 
 use super::exchange::{Reply, Request};
-use super::{RELOAD_TIMEOUT, Reload, page};
+use super::{RELOAD_TIMEOUT, Reload, Wish, page};
 use crate::prometheus;
 use crate::status::{Phase, StatusSource};
 use std::net::IpAddr;
@@ -13,7 +13,8 @@ pub(super) struct Site {
     pub(super) reload: Reload,
 }
 
-const PATHS: &str = "/ /status /metrics /ready /health /config/generation, and POST /reload /diff";
+const PATHS: &str =
+    "/ /status /metrics /ready /health /config/generation, and POST /reload /diff /upgrade";
 
 /// The reply to `request`, which came in at `door` (none for a Unix socket).
 pub(super) async fn answer(site: &Site, request: &Request, door: Option<IpAddr>) -> Reply {
@@ -22,15 +23,20 @@ pub(super) async fn answer(site: &Site, request: &Request, door: Option<IpAddr>)
                    no web page can reach it under a name of its own; use the address\n";
         return Reply::text(421, why);
     }
-    let posts = matches!(request.path.as_str(), "/reload" | "/diff");
-    match (request.method.as_str(), posts) {
-        ("POST", true) if !request.admin_mark => {
+    let wish = match request.path.as_str() {
+        "/reload" => Some(Wish::Reload),
+        "/diff" => Some(Wish::Differences),
+        "/upgrade" => Some(Wish::Upgrade),
+        _ => None,
+    };
+    match (request.method.as_str(), wish) {
+        ("POST", Some(_)) if !request.admin_mark => {
             Reply::text(403, "POST needs the header `X-Weir-Admin: 1`\n")
         }
-        ("POST", true) => reload(site, request.path == "/diff").await,
-        ("GET" | "HEAD", false) => get(site, &request.path),
+        ("POST", Some(wish)) => fulfil(site, wish).await,
+        ("GET" | "HEAD", None) => get(site, &request.path),
         _ => {
-            let allowed = if posts { "POST" } else { "GET, HEAD" };
+            let allowed = if wish.is_some() { "POST" } else { "GET, HEAD" };
             let mut reply = Reply::text(405, format!("{}: use {allowed}\n", request.path));
             reply.fields = format!("Allow: {allowed}\r\n");
             reply
@@ -60,16 +66,17 @@ fn get(site: &Site, path: &str) -> Reply {
     }
 }
 
-async fn reload(site: &Site, dry: bool) -> Reply {
-    // A task of its own: neither a client that leaves nor the time limit cuts a reload in half.
-    let task = tokio::spawn((site.reload)(dry));
+async fn fulfil(site: &Site, wish: Wish) -> Reply {
+    // A task of its own: neither a client that leaves nor the time limit cuts it in half.
+    let task = tokio::spawn((site.reload)(wish));
     match tokio::time::timeout(RELOAD_TIMEOUT, task).await {
         Ok(Ok(outcome)) => {
+            let dry = wish == Wish::Differences;
             let fine = outcome.applied || (dry && outcome.faults.is_empty());
             Reply::json(if fine { 200 } else { 422 }, &outcome)
         }
-        Ok(Err(_)) => Reply::text(500, "the reload failed by a bug of Weir; the log tells more\n"),
-        Err(_) => Reply::text(504, "the reload goes on; ask /config/generation\n"),
+        Ok(Err(_)) => Reply::text(500, "it failed by a bug of Weir; the log tells more\n"),
+        Err(_) => Reply::text(504, "it goes on; ask /config/generation\n"),
     }
 }
 

@@ -15,12 +15,17 @@ struct Serving {
     address: ListenAddress,
     source: Arc<StatusSource>,
     reloads: Arc<AtomicU32>,
+    open: watch::Sender<bool>,
     _stop: oneshot::Sender<()>,
 }
 
 fn serve(address: &str) -> Serving {
     let admin = Admin::bind(&address.parse().unwrap()).unwrap();
     let address = admin.address().unwrap();
+    serve_on(admin, address)
+}
+
+fn serve_on(admin: Admin, address: ListenAddress) -> Serving {
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::first(fixture::config())));
     let source = StatusSource::new(Arc::new(LiveTable::new(1)), snapshot, "1.2.3");
     let reloads = Arc::new(AtomicU32::new(0));
@@ -34,8 +39,9 @@ fn serve(address: &str) -> Serving {
     });
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async move { drop(stopped.await) };
-    tokio::spawn(admin.serve(source.clone(), reload, stopped));
-    Serving { address, source, reloads, _stop: stop }
+    let (open, opened) = watch::channel(true);
+    tokio::spawn(admin.serve(source.clone(), reload, opened, stopped));
+    Serving { address, source, reloads, open, _stop: stop }
 }
 
 async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> String {
@@ -201,4 +207,27 @@ async fn an_address_in_use_is_named_with_what_to_do() {
     let error = Admin::bind(&ListenAddress::Tcp(address)).unwrap_err().to_string();
     assert!(error.contains(&format!("admin {address} is in use")), "{error}");
     assert!(error.contains("[admin]"), "{error}");
+}
+
+#[tokio::test]
+async fn a_closed_door_leaves_connections_to_another_process() {
+    let path = std::env::temp_dir().join(format!("weir-door-{}.sock", std::process::id()));
+    for address in ["127.0.0.1:0".to_owned(), format!("unix:{}", path.display())] {
+        let admin = Admin::bind(&address.parse().unwrap()).unwrap();
+        let (again, address) = (admin.socket().unwrap(), admin.address().unwrap());
+        let first = serve_on(admin, address.clone());
+        first.source.set_phase(Phase::Serving);
+        assert_eq!(status_of(&first.ask("GET /ready", "").await), 200);
+        first.open.send_replace(false);
+        let heir = serve_on(Admin::adopt(&address, again).unwrap(), address.clone());
+        for _ in 0..10 {
+            let reply = heir.ask("GET /ready", "").await;
+            assert_eq!(body_of(&reply), "starting\n", "the first one answered");
+        }
+        heir.open.send_replace(false);
+        first.open.send_replace(true);
+        assert_eq!(status_of(&heir.ask("GET /ready", "").await), 200, "and back");
+    }
+    let file = std::fs::File::open("/dev/null").unwrap().into();
+    assert!(Admin::adopt(&"127.0.0.1:1".parse().unwrap(), file).is_err(), "no socket");
 }

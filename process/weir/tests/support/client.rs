@@ -58,6 +58,7 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
     ended: Option<io::ErrorKind>,
     leaf: Vec<u8>,
+    resumed: bool,
 }
 
 impl Client {
@@ -76,7 +77,7 @@ impl Client {
         raw.set_read_timeout(Some(SOON))?;
         raw.set_write_timeout(Some(SOON))?;
         let stream = Box::new(raw.try_clone()?);
-        Ok(Self { stream, raw, buffer: Vec::new(), ended: None, leaf: Vec::new() })
+        Ok(Self { stream, raw, buffer: Vec::new(), ended: None, leaf: Vec::new(), resumed: false })
     }
 
     /// From another loopback address, to be another source.
@@ -113,6 +114,7 @@ impl Client {
         }
         let chain = tls.conn.peer_certificates().unwrap_or_default();
         self.leaf = chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default();
+        self.resumed = tls.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         self.stream = Box::new(tls);
         Ok(())
     }
@@ -120,6 +122,11 @@ impl Client {
     /// The certificate the server showed, DER; empty without TLS.
     pub(crate) fn leaf(&self) -> &[u8] {
         &self.leaf
+    }
+
+    /// Whether its TLS session continued an earlier one.
+    pub(crate) fn resumed(&self) -> bool {
+        self.resumed
     }
 
     pub(crate) fn raw(&self) -> &TcpStream {

@@ -7,7 +7,7 @@ use super::wait::{self, SOON};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -68,11 +68,9 @@ impl Guard {
         self.child.id()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        let pid = pid.expect("a process id is positive");
+    pub(crate) fn signal(&self, what: Signal) {
         // An error means that it ended, which its exit status tells.
-        let _ended = kill_process(pid, signal);
+        signal(self.pid(), what);
     }
 
     /// The exit status, if it ended.
@@ -99,19 +97,64 @@ impl Drop for Guard {
     }
 }
 
+/// Processes that a Weir started to take its place; ended with their owner.
+struct Heirs {
+    /// A path that is in the command line of all of them and of no other process.
+    mark: PathBuf,
+    pids: Vec<u32>,
+}
+
+impl Drop for Heirs {
+    fn drop(&mut self) {
+        let mark = self.mark.as_os_str().as_encoded_bytes();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            if let Some(pid) = pid.filter(|_| memmem(&line, mark)) {
+                signal(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn memmem(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// Signals a process, which may have ended.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let _ended = kill_process(pid.expect("a process id is positive"), signal);
+}
+
+/// Whether a process runs; one that waits to be noticed as ended does not.
+pub(crate) fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 /// A Weir that serves.
 pub(crate) struct Weir {
+    /// The first process; others may have taken over from it.
     pub(crate) guard: Guard,
     pub(crate) edge: Edge,
+    heirs: Heirs,
 }
 
 impl Weir {
     /// Starts and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(edge: Edge) -> Self {
+        Self::start_by(edge, &mut command())
+    }
+
+    /// As [`start`](Self::start), by this command, to which `run FILE` is added.
+    #[track_caller]
+    pub(crate) fn start_by(edge: Edge, command: &mut Command) -> Self {
         let file = edge.write();
-        let guard = Guard::start(command().arg("run").arg(&file));
-        let mut weir = Self { guard, edge };
+        let guard = Guard::start(command.arg("run").arg(&file));
+        let heirs = Heirs { mark: file, pids: Vec::new() };
+        let mut weir = Self { guard, edge, heirs };
         let mut listening = weir.edge.addresses();
         wait::until("Weir is ready", SOON, || {
             if let Some(status) = weir.guard.ended() {
@@ -123,8 +166,24 @@ impl Weir {
         weir
     }
 
+    /// The process that serves.
     pub(crate) fn pid(&self) -> u32 {
-        self.guard.pid()
+        self.heirs.pids.last().copied().unwrap_or(self.guard.pid())
+    }
+
+    /// Runs `weir upgrade`: the process that serves then, or why it is the same.
+    #[track_caller]
+    pub(crate) fn upgrade(&mut self) -> Result<u32, String> {
+        let admin = self.edge.admin.to_string();
+        let (good, out, err) = run(command().args(["upgrade", "--admin", &admin]));
+        if !good {
+            return Err(err);
+        }
+        let pid =
+            out.strip_prefix("process ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let pid = pid.unwrap_or_else(|| panic!("no process in {out:?}"));
+        self.heirs.pids.push(pid);
+        Ok(pid)
     }
 
     /// The first listener.
@@ -186,7 +245,7 @@ impl Weir {
     #[track_caller]
     pub(crate) fn hup(&self) {
         let before = self.reloads();
-        self.guard.signal(Signal::HUP);
+        signal(self.pid(), Signal::HUP);
         wait::until("the reload is counted", SOON, || self.reloads() > before);
     }
 

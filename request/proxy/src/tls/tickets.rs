@@ -8,6 +8,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{digest, rand};
 use core_model::config::{ClientAuth, PinnedBytes, RevocationLists};
+use process_runtime::handover::TicketKeys;
 use rustls::server::ProducesTickets;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,10 +19,16 @@ const TICKET_LIFETIME_S: u32 = 12 * 3600;
 const NAME_BYTES: usize = 16;
 /// Largest ticket that is looked at.
 const TICKET_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the secret of a key made here.
+const SECRET_BYTES: usize = 64;
+/// Keys of a listener: a ticket lives three rotations of the default length.
+const KEYS_MAX: usize = 4;
 
 struct Key {
     name: [u8; NAME_BYTES],
     seal: LessSafeKey,
+    /// Of a key made here, for the process that takes over.
+    secret: Option<[u8; SECRET_BYTES]>,
 }
 
 impl Key {
@@ -30,13 +37,17 @@ impl Key {
         let hashed = digest::digest(&digest::SHA512, secret);
         let (key, name) = hashed.as_ref().split_at(32);
         let seal = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
-        Some(Self { name: name.get(..NAME_BYTES)?.try_into().ok()?, seal })
+        Some(Self { name: name.get(..NAME_BYTES)?.try_into().ok()?, seal, secret: None })
+    }
+
+    fn own(secret: [u8; SECRET_BYTES]) -> Option<Self> {
+        Some(Self { secret: Some(secret), ..Self::new(&secret)? })
     }
 
     fn random() -> Option<Self> {
-        let mut secret = [0; 64];
+        let mut secret = [0; SECRET_BYTES];
         rand::fill(&mut secret).ok()?;
-        Self::new(&secret)
+        Self::own(secret)
     }
 }
 
@@ -112,6 +123,33 @@ impl Tickets {
         self.clients.as_ref() == other.clients.as_ref()
     }
 
+    /// Takes the keys that the process before this one made for the listener, in place of those
+    /// made here. Keys of a file stay, and so do new ones where those make no sense.
+    pub(crate) fn inherit(&self, keys: &TicketKeys) {
+        let secrets = keys.secrets.iter().take(KEYS_MAX);
+        let found = secrets.filter_map(|text| Key::own(secret_of(text)?).map(Arc::new));
+        let found: Vec<_> = found.collect();
+        let made = Instant::now().checked_sub(Duration::from_millis(keys.age_ms));
+        let mut ring = self.ring();
+        if ring.rotation.is_some()
+            && let (Some(made), false) = (made, found.is_empty())
+        {
+            (ring.keys, ring.made) = (found, made);
+        }
+    }
+
+    /// The keys, where they were made here: those of a file are read by whoever takes over.
+    pub(crate) fn export(&self, listener: &str) -> Option<TicketKeys> {
+        let ring = self.ring();
+        ring.rotation?;
+        let secrets = ring.keys.iter().filter_map(|key| key.secret.as_ref().map(text_of));
+        Some(TicketKeys {
+            listener: listener.to_owned(),
+            age_ms: u64::try_from(ring.made.elapsed().as_millis()).unwrap_or(u64::MAX),
+            secrets: secrets.collect(),
+        })
+    }
+
     /// Takes the lock for a copy of a pointer; once a handshake.
     fn ring(&self) -> MutexGuard<'_, Ring> {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,11 +159,22 @@ impl Tickets {
         {
             ring.made = Instant::now();
             ring.keys.insert(0, Arc::new(key));
-            // A ticket lives three rotations of the default length.
-            ring.keys.truncate(4);
+            ring.keys.truncate(KEYS_MAX);
         }
         ring
     }
+}
+
+fn text_of(secret: &[u8; SECRET_BYTES]) -> String {
+    secret.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn secret_of(text: &str) -> Option<[u8; SECRET_BYTES]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let bytes: Option<Vec<u8>> =
+        pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    bytes?.try_into().ok()
 }
 
 impl ProducesTickets for Tickets {
@@ -242,5 +291,44 @@ mod tests {
         let next = tickets.encrypt(b"state").unwrap();
         assert_ne!(ticket.get(..16), next.get(..16));
         assert!(tickets.decrypt(&ticket).is_some());
+    }
+
+    #[test]
+    fn keys_handed_over_open_the_tickets_of_the_process_before() {
+        let (hour, none) = (Duration::from_secs(3600), ClientAuth::None);
+        let own = |name: &str| Tickets::new(name, &none, &[], &[], hour).unwrap();
+        let before = Tickets::new("web", &none, &[], &[], Duration::ZERO).unwrap();
+        let tickets: Vec<_> = (0..3).map(|_| before.encrypt(b"state").unwrap()).collect();
+        let keys = before.export("web").unwrap();
+        assert_eq!(keys.secrets.len(), KEYS_MAX, "all that still open");
+        let (after, third, other) = (own("web"), own("web"), own("other"));
+        after.inherit(&keys);
+        for ticket in &tickets {
+            assert_eq!(after.decrypt(ticket).as_deref(), Some(&b"state"[..]));
+        }
+        // Both seal with the same key, so either opens what the other gives out meanwhile.
+        let keys = after.export("web").unwrap();
+        third.inherit(&keys);
+        assert!(after.decrypt(&third.encrypt(b"x").unwrap()).is_some());
+        assert!(!format!("{keys:?}").contains(&keys.secrets[0]), "no secret in a log");
+        other.inherit(&keys);
+        assert_eq!(other.decrypt(&tickets[0]), None, "of another listener");
+    }
+
+    #[test]
+    fn keys_that_make_no_sense_and_keys_for_those_of_a_file_are_left() {
+        let (hour, none) = (Duration::from_secs(3600), ClientAuth::None);
+        for secrets in [vec![], vec!["".into()], vec!["é".repeat(64)], vec!["ab".repeat(63)]] {
+            let keys = TicketKeys { listener: "web".into(), age_ms: 0, secrets };
+            let tickets = Tickets::new("web", &none, &[], &[], hour).unwrap();
+            let ticket = tickets.encrypt(b"state").unwrap();
+            tickets.inherit(&keys);
+            assert!(tickets.decrypt(&ticket).is_some(), "{keys:?}");
+        }
+        let shared = Tickets::new("web", &none, &[], &[pinned(1)], hour).unwrap();
+        assert_eq!(shared.export("web"), None, "keys of a file are read again");
+        let ticket = shared.encrypt(b"state").unwrap();
+        shared.inherit(&Tickets::new("web", &none, &[], &[], hour).unwrap().export("web").unwrap());
+        assert!(shared.decrypt(&ticket).is_some(), "keys of a file stay");
     }
 }
