@@ -1,10 +1,12 @@
-//! Side-by-side measurements of Weir and real peers: `cargo xtask bench http [ROW…]`.
+//! Side-by-side measurements of Weir and real peers: `cargo xtask bench http [ROW…]`, and of what
+//! attacks cost good clients: `cargo xtask bench attack [ATTACK…]`.
 //!
 //! What is measured: CPU time of a proxy's process tree per completed request, memory per idle
 //! connection, latencies at a low rate, user-space instructions per request. One worker each,
 //! pinned to one CPU; load and origin on the other; rounds interleaved; the minimum counts.
 //! Nothing here sends a byte to an address outside this machine while it measures.
 
+pub mod attack;
 pub mod h2;
 pub mod histogram;
 pub mod load;
@@ -21,13 +23,16 @@ pub mod tls;
 
 use anyhow::{Result, bail};
 
+use options::{Options, What};
+
 /// Runs what the words after `bench` ask for: `http [ROW…] [--rounds N] [--json FILE] …`.
 ///
 /// # Errors
 /// When an argument is not understood, a peer cannot be had or started, or a request failed.
 pub fn run(args: &[String]) -> Result<()> {
     match args.split_first() {
-        Some((what, rest)) if what == "http" => http(rest),
+        Some((what, rest)) if what == "http" => measured(What::Http, rest),
+        Some((what, rest)) if what == "attack" => measured(What::Attack, rest),
         Some((what, _)) if what == "--help" || what == "-h" => {
             println!("{}", options::usage());
             Ok(())
@@ -39,8 +44,8 @@ pub fn run(args: &[String]) -> Result<()> {
 
 /// The two lives of a measurement: outside the namespace everything that needs the network or the
 /// compiler is prepared, inside it the rows run.
-fn http(args: &[String]) -> Result<()> {
-    let Some(options) = options::Options::parse(args)? else {
+fn measured(what: What, args: &[String]) -> Result<()> {
+    let Some(options) = Options::parse(what, args)? else {
         println!("{}", options::usage());
         return Ok(());
     };
@@ -53,5 +58,8 @@ fn http(args: &[String]) -> Result<()> {
     }
     namespace::settle();
     let peers = peer::prepare(&options, &places, peer::Network::Out)?;
-    measure::all(&options, &places, &peers)
+    match what {
+        What::Http => measure::all(&options, &places, &peers),
+        What::Attack => attack::all(&options, &places, &peers),
+    }
 }

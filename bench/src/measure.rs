@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::table::{Line, Report};
 use crate::{namespace, tls};
 
 /// The proxy's CPU, and the load's and origin's.
-const PROXY_CPU: usize = 0;
+pub(crate) const PROXY_CPU: usize = 0;
 const LOAD_CPU: usize = 1;
 /// Uncounted time at a round's start: connections open, caches fill.
 const WARMUP: Duration = Duration::from_millis(300);
@@ -41,27 +41,11 @@ const COUNTED: [u64; 2] = [2000, 10_000];
 /// # Errors
 /// When a peer fails, or any request got no reply.
 pub fn all(options: &Options, places: &Places, peers: &[Box<dyn Peer>]) -> Result<()> {
-    if places.work.exists() {
-        fs::remove_dir_all(&places.work)?;
-    }
-    fs::create_dir_all(&places.work)?;
-    let descriptors = machine::raise_descriptors();
-    // Told before pinning, which hides the other CPUs.
-    let described = machine::describe();
-    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
-        eprintln!("bench: one CPU only: proxy and load share it, figures are not comparable");
-    } else {
-        machine::pin(LOAD_CPU)?;
-    }
-    let bench = Bench {
-        options,
-        work: &places.work,
-        origin: Origin::start()?,
-        identity: tls::Identity::make(&places.work)?,
-        peers,
-    };
+    let ground = Ground::prepare(places)?;
+    let descriptors = ground.descriptors;
+    let bench = Bench { options, ground, peers };
     let mut report = Report {
-        machine: described,
+        machine: bench.ground.described.clone(),
         peers: peers.iter().map(|peer| (peer.name(), peer.version().to_owned())).collect(),
         method: format!(
             "minimum of {} interleaved rounds of {:?}, one worker pinned to a CPU, load and origin \
@@ -89,11 +73,89 @@ pub fn all(options: &Options, places: &Places, peers: &[Box<dyn Peer>]) -> Resul
     }
 }
 
+/// What every run stands on.
+pub(crate) struct Ground {
+    /// The machine in one line.
+    pub(crate) described: String,
+    /// Open files that a process may have.
+    pub(crate) descriptors: u64,
+    /// Where proxies send requests.
+    pub(crate) origin: Origin,
+    identity: tls::Identity,
+    work: PathBuf,
+}
+
+impl Ground {
+    /// Pins this process and starts the origin.
+    ///
+    /// # Errors
+    /// When a folder, the CPU or the origin cannot be had.
+    pub(crate) fn prepare(places: &Places) -> Result<Self> {
+        if places.work.exists() {
+            fs::remove_dir_all(&places.work)?;
+        }
+        fs::create_dir_all(&places.work)?;
+        let descriptors = machine::raise_descriptors();
+        // Told before pinning, which hides the other CPUs.
+        let described = machine::describe();
+        if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
+            eprintln!("bench: one CPU only: proxy and load share it, figures are not comparable");
+        } else {
+            machine::pin(LOAD_CPU)?;
+        }
+        let identity = tls::Identity::make(&places.work)?;
+        let work = places.work.clone();
+        Ok(Self { described, descriptors, origin: Origin::start()?, identity, work })
+    }
+
+    /// What a peer is configured for, with addresses of its own.
+    ///
+    /// # Errors
+    /// When its folder or an address cannot be had.
+    pub(crate) fn site(&self, peer: &dyn Peer, requests: &Requests) -> Result<Site> {
+        let folder = self.work.join(peer.name());
+        fs::create_dir_all(&folder)?;
+        Ok(Site {
+            folder,
+            plain: peer::free_address()?,
+            tls: peer::free_address()?,
+            admin: peer::free_address()?,
+            origin: self.origin.address,
+            identity: self.identity.clone(),
+            h2: requests.client != Client::H1,
+            upstream: requests.origin,
+        })
+    }
+}
+
+/// The load of some requests on a site.
+///
+/// # Errors
+/// When the TLS client cannot be made.
+pub(crate) fn plan(requests: &Requests, site: &Site, window: Duration) -> Result<Plan> {
+    let offer = tls::Offer {
+        hybrid: requests.transport == Transport::TlsHybrid,
+        h2: requests.client != Client::H1,
+    };
+    let tls = match requests.transport {
+        Transport::Plain => Vec::new(),
+        Transport::Tls | Transport::TlsHybrid => vec![tls::full(offer)?],
+        Transport::TlsResumed => tls::resuming(offer, requests.connections)?,
+    };
+    Ok(Plan {
+        target: if requests.transport == Transport::Plain { site.plain } else { site.tls },
+        tls,
+        talk: requests.talk(tls::HOST),
+        connections: requests.connections,
+        traffic: requests.traffic,
+        warmup: WARMUP,
+        window,
+    })
+}
+
 struct Bench<'a> {
     options: &'a Options,
-    work: &'a Path,
-    origin: Origin,
-    identity: tls::Identity,
+    ground: Ground,
     peers: &'a [Box<dyn Peer>],
 }
 
@@ -182,56 +244,20 @@ impl Bench<'_> {
     fn unable(&self, row: &Row, peer: &dyn Peer) -> Result<Option<String>> {
         let counted = matches!(row.kind, Kind::Instructions(_));
         let style = if counted { Style::Counted } else { Style::Usual };
-        let site = self.site(peer, row.kind.requests())?;
+        let site = self.ground.site(peer, row.kind.requests())?;
         Ok(peer.unable(&site, style)?.map(|why| format!("unable: {why}")))
     }
 
-    fn site(&self, peer: &dyn Peer, requests: &Requests) -> Result<Site> {
-        let folder = self.work.join(peer.name());
-        fs::create_dir_all(&folder)?;
-        Ok(Site {
-            folder,
-            plain: peer::free_address()?,
-            tls: peer::free_address()?,
-            admin: peer::free_address()?,
-            origin: self.origin.address,
-            identity: self.identity.clone(),
-            h2: requests.client != Client::H1,
-            upstream: requests.origin,
-        })
-    }
-
     fn start(&self, peer: &dyn Peer, requests: &Requests, style: Style) -> Result<Running> {
-        Running::start(peer, self.site(peer, requests)?, style, PROXY_CPU)
-    }
-
-    fn plan(&self, requests: &Requests, site: &Site) -> Result<Plan> {
-        let offer = tls::Offer {
-            hybrid: requests.transport == Transport::TlsHybrid,
-            h2: requests.client != Client::H1,
-        };
-        let tls = match requests.transport {
-            Transport::Plain => Vec::new(),
-            Transport::Tls | Transport::TlsHybrid => vec![tls::full(offer)?],
-            Transport::TlsResumed => tls::resuming(offer, requests.connections)?,
-        };
-        Ok(Plan {
-            target: if requests.transport == Transport::Plain { site.plain } else { site.tls },
-            tls,
-            talk: requests.talk(tls::HOST),
-            connections: requests.connections,
-            traffic: requests.traffic,
-            warmup: WARMUP,
-            window: self.options.window,
-        })
+        Running::start(peer, self.ground.site(peer, requests)?, style, PROXY_CPU)
     }
 
     /// A round against a peer that keeps running: CPU time and latency.
     fn loaded_round(&self, row: &Row, target: &Running) -> Result<Round> {
         let requests = row.kind.requests();
-        let plan = self.plan(requests, &target.site)?;
+        let ask = plan(requests, &target.site, self.options.window)?;
         let mut cpu = [0; 2];
-        let outcome = load::run(&plan, &mut |edge| {
+        let outcome = load::run(&ask, &mut |edge| {
             cpu[usize::from(edge == Edge::End)] = machine::cpu_nanos(target.pid())?;
             Ok(())
         })?;
@@ -270,7 +296,7 @@ impl Bench<'_> {
 
     fn idle(&self, requests: &Requests, peer: &dyn Peer) -> Result<Round> {
         let target = self.start(peer, requests, Style::Usual)?;
-        let hold = self.plan(requests, &target.site)?;
+        let hold = plan(requests, &target.site, self.options.window)?;
         let hold = Plan { warmup: Duration::ZERO, window: BOUND, ..hold };
         let warm = Plan { traffic: Traffic::Count(IDLE_WARMUP), ..hold.clone() };
         let warmed = load::run(&warm, &mut |_| Ok(()))?;
@@ -293,10 +319,10 @@ impl Bench<'_> {
         let mut failed = 0;
         for (count, replies) in counts.iter_mut().zip(COUNTED) {
             let target = self.start(peer, requests, Style::Counted)?;
-            let plan = self.plan(requests, &target.site)?;
+            let ask = plan(requests, &target.site, self.options.window)?;
             let traffic = Traffic::Count(replies);
-            let plan = Plan { traffic, warmup: Duration::ZERO, window: BOUND, ..plan };
-            failed += load::run(&plan, &mut |_| Ok(()))?.failed;
+            let ask = Plan { traffic, warmup: Duration::ZERO, window: BOUND, ..ask };
+            failed += load::run(&ask, &mut |_| Ok(()))?.failed;
             let said = target.stop()?;
             *count =
                 collected(&said).with_context(|| format!("no count from valgrind:\n{said}"))?;

@@ -1,14 +1,16 @@
-//! The words after `bench http`, parsed.
+//! The words after `bench`, parsed.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::row;
+use crate::{attack, row};
 
 /// Rounds per row; single rounds move by 20–60 % on shared machines, the minimum of seven repeats.
 pub const ROUNDS: usize = 7;
+/// Rounds per attack: each takes two windows and a start of the proxy.
+pub const ATTACK_ROUNDS: usize = 3;
 /// A row of more rounds than this would run for the better part of an hour.
 pub const ROUNDS_MAX: usize = 100;
 /// Length of one round.
@@ -16,12 +18,23 @@ pub const WINDOW: Duration = Duration::from_secs(2);
 /// Longest accepted round, in seconds.
 pub const WINDOW_MAX_SECONDS: f64 = 60.0;
 
+/// A benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The rows.
+    Http,
+    /// The attacks.
+    Attack,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The rows to run, in the table's order.
     pub rows: Vec<&'static row::Row>,
-    /// Rounds per CPU row.
+    /// The attacks to run, in the table's order.
+    pub attacks: Vec<&'static attack::Attack>,
+    /// Rounds per CPU row or attack.
     pub rounds: usize,
     /// Length of a round.
     pub window: Duration,
@@ -37,11 +50,15 @@ pub struct Options {
 #[must_use]
 pub fn usage() -> String {
     let rows: Vec<&str> = row::ROWS.iter().map(|row| row.name).collect();
+    let attacks: Vec<&str> = attack::ATTACKS.iter().map(|attack| attack.name).collect();
     format!(
         "usage: cargo xtask bench http [ROW…] [--rounds N] [--seconds S] [--json FILE]\n\
-         \x20                            [--only nginx,haproxy,weir] [--weir BINARY]\n\
-         rows: {}",
-        rows.join(" ")
+         \x20                            [--only nginx,haproxy,envoy,pingora,weir]\n\
+         \x20                            [--weir BINARY]\n\
+         \x20      cargo xtask bench attack [ATTACK…] [the same flags]\n\
+         rows: {}\nattacks: {}",
+        rows.join(" "),
+        attacks.join(" ")
     )
 }
 
@@ -50,10 +67,11 @@ impl Options {
     ///
     /// # Errors
     /// Names the word that is not understood and what would be.
-    pub fn parse(args: &[String]) -> Result<Option<Self>> {
+    pub fn parse(what: What, args: &[String]) -> Result<Option<Self>> {
         let mut options = Self {
             rows: Vec::new(),
-            rounds: ROUNDS,
+            attacks: Vec::new(),
+            rounds: if what == What::Http { ROUNDS } else { ATTACK_ROUNDS },
             window: WINDOW,
             json: None,
             only: Vec::new(),
@@ -70,13 +88,21 @@ impl Options {
                 "--weir" => options.weir = Some(PathBuf::from(value()?)),
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 flag if flag.starts_with('-') => bail!("unknown flag {flag}\n{}", usage()),
-                name => options.rows.push(
+                name if what == What::Http => options.rows.push(
                     row::find(name).with_context(|| format!("no row {name:?}\n{}", usage()))?,
+                ),
+                name => options.attacks.push(
+                    attack::find(name)
+                        .with_context(|| format!("no attack {name:?}\n{}", usage()))?,
                 ),
             }
         }
-        if options.rows.is_empty() {
-            options.rows = row::ROWS.iter().collect();
+        match what {
+            What::Http if options.rows.is_empty() => options.rows = row::ROWS.iter().collect(),
+            What::Attack if options.attacks.is_empty() => {
+                options.attacks = attack::ATTACKS.iter().collect();
+            }
+            _ => {}
         }
         Ok(Some(options))
     }
@@ -110,7 +136,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<Option<Options>> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Options::parse(&words)
+        Options::parse(What::Http, &words)
     }
 
     #[test]
@@ -129,6 +155,16 @@ mod tests {
         assert_eq!(options.rows.len(), row::ROWS.len());
         assert!(options.wants("weir"));
         assert!(parse("--help").unwrap().is_none());
+    }
+
+    #[test]
+    fn attacks_are_words_of_their_own() {
+        let words = ["slowloris".to_owned()];
+        let options = Options::parse(What::Attack, &words).unwrap().unwrap();
+        assert_eq!((options.attacks.len(), options.rounds), (1, ATTACK_ROUNDS));
+        let all = Options::parse(What::Attack, &[]).unwrap().unwrap();
+        assert_eq!(all.attacks.len(), attack::ATTACKS.len());
+        assert!(Options::parse(What::Http, &words).is_err());
     }
 
     #[test]

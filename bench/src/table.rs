@@ -43,7 +43,8 @@ pub struct Report {
     pub lines: Vec<Line>,
 }
 
-const WEIR: &str = "weir";
+/// Weir's column.
+pub(crate) const WEIR: &str = "weir";
 const NGINX: &str = "nginx";
 
 impl Line {
@@ -183,7 +184,8 @@ fn shown(figure: Option<f64>) -> String {
     }
 }
 
-fn aligned(rows: &[Vec<String>]) -> String {
+/// Lays cells out in columns; words in the first two and last two stand to the left.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()

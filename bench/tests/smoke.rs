@@ -1,7 +1,8 @@
 //! The load against the origin itself, over loopback: every traffic kind counts what it should.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bench::attack::{self, Siege};
 use bench::load::{self, Edge, Outcome, Plan, Traffic};
 use bench::origin::{MESSAGE, Origin};
 use bench::row::{Client, Requests, Transport, Upstream};
@@ -117,4 +118,19 @@ fn a_wrong_answer_is_a_failure_that_is_named() {
     };
     let error = load::run(&plan, &mut |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("404"), "{error}");
+}
+
+#[test]
+fn an_attack_arrives_until_it_is_ended() {
+    let origin = Origin::start().unwrap();
+    let siege = Siege::begin(attack::find("made-you-reset").unwrap(), origin.address).unwrap();
+    let begun = Instant::now();
+    // This origin forgives everything, so that each of the requests reaches it.
+    while origin.answered() < 1000 {
+        assert!(begun.elapsed() < BOUND, "{} requests came", origin.answered());
+        std::thread::yield_now();
+    }
+    let spent = siege.end();
+    assert!(spent.frames >= 1000 && spent.bytes > spent.frames, "{spent:?}");
+    assert_eq!(spent.closed, 0);
 }
