@@ -2,6 +2,8 @@
 //! them, the property tests call them, and the tests replay the committed corpora through them.
 //! Each function panics where something does not hold.
 
+mod h2;
+
 use crate::client_hello::{self, HelloError};
 use crate::h1::body::{self, BodyDecoder, BodyEncoder, BodyError, BodyLimits};
 use crate::h1::head::{
@@ -11,6 +13,8 @@ use crate::h1::head::{
 use crate::h1::write::HeadWriter;
 use crate::h1::{Framing, request, response};
 use crate::proxy_header::{self, ProxyHeader};
+
+pub use h2::{h2_downgrade, hpack_decode, hpack_round_trip};
 
 /// Limits near which small inputs come, so that limits are met too.
 const TIGHT: HeadLimits = HeadLimits { line_bytes: 64, section_bytes: 160, fields: 6 };

@@ -39,3 +39,18 @@ fn proxy_headers() {
 fn client_hellos() {
     replay("client_hello", fuzzing::client_hello);
 }
+
+#[test]
+fn hpack_blocks() {
+    replay("hpack_decode", fuzzing::hpack_decode);
+}
+
+#[test]
+fn hpack_round_trips() {
+    replay("hpack_round_trip", fuzzing::hpack_round_trip);
+}
+
+#[test]
+fn h2_downgrades() {
+    replay("h2_downgrade", fuzzing::h2_downgrade);
+}

@@ -146,8 +146,7 @@ impl Decoder {
     }
 
     /// Size of the table as RFC 7541 §4.1 counts it.
-    #[cfg(test)]
-    pub(super) fn table_size(&self) -> usize {
+    pub(crate) fn table_size(&self) -> usize {
         self.table.size
     }
 
