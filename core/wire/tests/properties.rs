@@ -68,6 +68,48 @@ fn chunks() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// A literal field without indexing, or with it.
+fn literal(name: &str, value: &str, index: bool) -> Vec<u8> {
+    let mut block = vec![if index { 0x40 } else { 0 }, name.len() as u8];
+    block.extend_from_slice(name.as_bytes());
+    block.push(value.len() as u8);
+    block.extend_from_slice(value.as_bytes());
+    block
+}
+
+/// A block of a request or a reply of HTTP/2.
+fn block() -> impl Strategy<Value = Vec<u8>> {
+    let start = prop_oneof![
+        6 => ("(GET|POST|OPTIONS|HEAD|PURGE|CONNECT)", "(https?|HTTP)", "/[a-z%?;.]{0,8}|\\*")
+            .prop_map(|(method, scheme, path)| {
+                [(":method", method), (":scheme", scheme), (":path", path)].to_vec()
+            }),
+        3 => "(103|200|204|304|502)".prop_map(|status| vec![(":status", status)]),
+    ];
+    let host = prop::option::weighted(0.8, "(a|a:443|b:80|\\[::1\\]|a@b)");
+    let field = ("[a-z-]{1,6}|content-length|cookie|expect|te|host|x_odd|trailer", "[!-~ ]{0,8}")
+        .prop_map(|(name, value)| match name.as_str() {
+            "te" => (name, "trailers".to_owned()),
+            "content-length" => (name, value.len().to_string()),
+            "expect" => (name, "100-continue".to_owned()),
+            "host" => (name, "a".to_owned()),
+            _ => (name, value.trim().to_owned()),
+        });
+    (start, host, prop::collection::vec((field, any::<bool>()), 0..6)).prop_map(
+        |(start, host, fields)| {
+            let mut block = Vec::new();
+            for (name, value) in start {
+                block.extend(literal(name, &value, false));
+            }
+            host.iter().for_each(|host| block.extend(literal(":authority", host, true)));
+            for ((name, value), index) in fields {
+                block.extend(literal(&name, &value, index));
+            }
+            block
+        },
+    )
+}
+
 /// An input with one byte changed, taken out or put in, or as it was.
 fn bent(input: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop::sample::select(b"\r\n\0 :;0a\"\xff\x16".to_vec());
@@ -107,6 +149,29 @@ proptest! {
     #[test]
     fn bodies_nearly_right(input in bent(chunks())) {
         fuzzing::h1_body(&input);
+    }
+
+    #[test]
+    fn field_blocks_nearly_right(input in block(), bent in bent(block())) {
+        fuzzing::h2_downgrade(&input);
+        fuzzing::h2_downgrade(&bent);
+        fuzzing::hpack_decode(&[&[8, 255], &bent[..]].concat());
+    }
+
+    #[test]
+    fn tables_stay_in_step(operations in prop::collection::vec(any::<u8>(), 0..400)) {
+        fuzzing::hpack_round_trip(&operations);
+    }
+
+    #[test]
+    fn committed_blocks_bent(
+        blocks in bent(committed("hpack_decode")),
+        operations in bent(committed("hpack_round_trip")),
+        head in bent(committed("h2_downgrade")),
+    ) {
+        fuzzing::hpack_decode(&blocks);
+        fuzzing::hpack_round_trip(&operations);
+        fuzzing::h2_downgrade(&head);
     }
 
     #[test]

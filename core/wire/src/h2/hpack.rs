@@ -50,24 +50,23 @@ const TABLE_SIZE_DEFAULT: u32 = 4096;
 /// block, and longer forms are padding (RFC 7541 §5.1).
 const INTEGER_OCTETS_MAX: u32 = 5;
 
-/// Reads an integer with a prefix of `bits` bits at `at` (RFC 7541 §5.1) and passes over it.
+/// The integer with a prefix of `bits` bits at `at` (RFC 7541 §5.1), and the place behind it.
 #[inline]
-fn integer(block: &[u8], at: &mut usize, bits: u32) -> Result<usize, HpackError> {
+fn integer(block: &[u8], at: usize, bits: u32) -> Result<(usize, usize), HpackError> {
     let mask = (1usize << bits) - 1;
-    let first = usize::from(*block.get(*at).ok_or(HpackError::Cut)?) & mask;
-    *at += 1;
-    if first < mask { Ok(first) } else { integer_rest(block, at, mask) }
+    let first = usize::from(*block.get(at).ok_or(HpackError::Cut)?) & mask;
+    if first < mask { Ok((first, at + 1)) } else { integer_rest(block, at + 1, mask) }
 }
 
 #[cold]
-fn integer_rest(block: &[u8], at: &mut usize, mask: usize) -> Result<usize, HpackError> {
+fn integer_rest(block: &[u8], mut at: usize, mask: usize) -> Result<(usize, usize), HpackError> {
     let mut sum = mask;
     for n in 0..INTEGER_OCTETS_MAX - 1 {
-        let octet = usize::from(*block.get(*at).ok_or(HpackError::Cut)?);
-        *at += 1;
+        let octet = usize::from(*block.get(at).ok_or(HpackError::Cut)?);
+        at += 1;
         sum += (octet & 0x7f) << (7 * n);
         if octet & 0x80 == 0 {
-            return Ok(sum);
+            return Ok((sum, at));
         }
     }
     Err(HpackError::Integer)

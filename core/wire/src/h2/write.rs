@@ -82,14 +82,20 @@ impl<'a> HeadWriter<'a> {
     }
 
     #[inline]
-    fn put(&mut self, known: Known, name: &[u8], value: &[u8]) {
-        if known == Known::Other {
-            return self.encoder.other(name, value, self.out);
+    fn put(&mut self, known: Known, value: &[u8]) {
+        if known.is_end_to_end() || may_stand(known, value) {
+            self.encoder.known(known, value, self.out);
         }
-        if !known.is_end_to_end() && !may_stand(known, value) {
-            return;
+    }
+
+    #[inline]
+    fn copy(&mut self, buf: &[u8], field: &Field) {
+        let value = field.value.get(buf);
+        if field.known == Known::Other {
+            self.encoder.other(field.name.get(buf), value, self.out);
+        } else {
+            self.put(field.known, value);
         }
-        self.encoder.known(known, value, self.out);
     }
 }
 
@@ -174,7 +180,7 @@ impl WriteHead for HeadWriter<'_> {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), WriteError> {
-        if !bytes::is_token_text(name) {
+        if !bytes::is_plain_name(name) && !bytes::is_token_text(name) {
             return Err(WriteError::Name);
         }
         let known = Known::of(name);
@@ -185,7 +191,10 @@ impl WriteHead for HeadWriter<'_> {
         if !bytes::is_value_text(value) {
             return Err(WriteError::Value);
         }
-        self.put(known, name, value);
+        match known {
+            Known::Other => self.encoder.other(name, value, self.out),
+            _ => self.put(known, value),
+        }
         Ok(())
     }
 
@@ -199,13 +208,13 @@ impl WriteHead for HeadWriter<'_> {
         if !bytes::is_value_text(value) {
             return Err(WriteError::Value);
         }
-        self.put(known, b"", value);
+        self.put(known, value);
         Ok(())
     }
 
     fn own_of(&mut self, known: Known, buf: &[u8], value: Span) {
         if !matches!(known, Known::Other | Known::ContentLength | Known::TransferEncoding) {
-            self.put(known, b"", value.get(buf));
+            self.put(known, value.get(buf));
         }
     }
 
@@ -214,7 +223,7 @@ impl WriteHead for HeadWriter<'_> {
             return;
         }
         let mut room = [0; ADDRESS_MAX];
-        self.put(known, b"", address_text(address, &mut room));
+        self.put(known, address_text(address, &mut room));
     }
 
     fn copy_run(
@@ -230,7 +239,7 @@ impl WriteHead for HeadWriter<'_> {
             if matches!(field.known, Known::ContentLength | Known::TransferEncoding) {
                 return Err(WriteError::Framing);
             }
-            self.put(field.known, field.name.get(buf), field.value.get(buf));
+            self.copy(buf, field);
         }
         Ok(())
     }
@@ -266,7 +275,7 @@ pub fn trailers(encoder: &mut Encoder, lines: &[u8], out: &mut Vec<u8>) {
     let mut writer = HeadWriter::new(encoder, out);
     for line in lines.split_inclusive(|&b| b == b'\n') {
         if let Ok(field) = head::field_line(line) {
-            writer.put(field.known, field.name.get(line), field.value.get(line));
+            writer.copy(line, &field);
         }
     }
     writer.finish();

@@ -43,6 +43,7 @@ struct Table {
 }
 
 impl Table {
+    #[cold]
     fn resize(&mut self, most: usize) {
         self.most = most;
         self.make_room(0);
@@ -112,21 +113,19 @@ impl Decoder {
         let mut opening = true;
         while let Some(&first) = block.get(at) {
             if first & 0x80 != 0 {
-                let index = integer(block, &mut at, 7)?;
+                let (index, next) = integer(block, at, 7)?;
+                at = next;
                 self.indexed(index, limits, into)?;
-            } else if first & 0x40 != 0 {
-                let index = integer(block, &mut at, 6)?;
-                self.literal(index, block, &mut at, true, limits, into)?;
-            } else if first & 0x20 == 0 {
-                let index = integer(block, &mut at, 4)?;
-                self.literal(index, block, &mut at, false, limits, into)?;
-            } else {
-                let size = integer(block, &mut at, 5)?;
+            } else if first & 0xe0 == 0x20 {
+                let (size, next) = integer(block, at, 5)?;
                 if !opening || size > self.announced {
                     return Err(HpackError::SizeUpdate);
                 }
+                at = next;
                 self.table.resize(size);
                 continue;
+            } else {
+                at = self.literal(block, at, limits, into)?;
             }
             opening = false;
         }
@@ -177,22 +176,23 @@ impl Decoder {
         Ok(())
     }
 
-    /// A field whose value stands in the block, and whose name does where `index` is 0.
+    /// A field whose value stands in the block, and perhaps its name too. Gives the place behind.
+    #[inline(never)]
     fn literal(
         &mut self,
-        index: usize,
         block: &[u8],
-        at: &mut usize,
-        insert: bool,
+        at: usize,
         limits: &SectionLimits,
         into: &mut Section,
-    ) -> Result<(), HpackError> {
+    ) -> Result<usize, HpackError> {
+        let insert = block.get(at).is_some_and(|first| first & 0x40 != 0);
+        let (index, at) = integer(block, at, if insert { 6 } else { 4 })?;
         let start = into.bytes.len();
-        let name = self.name(index, block, at, into)?;
+        let (name, at) = self.name(index, block, at, into)?;
         let name_len = into.bytes.len() - start;
         into.bytes.extend_from_slice(b": ");
         let value_at = into.bytes.len();
-        string(block, at, &mut into.bytes)?;
+        let at = string(block, at, &mut into.bytes)?;
         let value = into.bytes.get(value_at..).unwrap_or_default();
         let fault = name.fault.or_else(|| value_fault(name.known, value));
         into.bytes.extend_from_slice(b"\r\n");
@@ -206,7 +206,7 @@ impl Decoder {
         } else {
             into.bytes.truncate(start);
         }
-        Ok(())
+        Ok(at)
     }
 
     /// Appends the name of a literal field.
@@ -214,17 +214,17 @@ impl Decoder {
         &self,
         index: usize,
         block: &[u8],
-        at: &mut usize,
+        at: usize,
         into: &mut Section,
-    ) -> Result<Name, HpackError> {
+    ) -> Result<(Name, usize), HpackError> {
         if index == 0 {
             let start = into.bytes.len();
-            string(block, at, &mut into.bytes)?;
-            return Ok(Name::of(into.bytes.get(start..).unwrap_or_default()));
+            let at = string(block, at, &mut into.bytes)?;
+            return Ok((Name::of(into.bytes.get(start..).unwrap_or_default()), at));
         }
         let (line, len, name) = match index.checked_sub(fixed::ROWS.len() + 1) {
-            Some(at) => {
-                let entry = self.table.entries.get(at).ok_or(HpackError::Index)?;
+            Some(place) => {
+                let entry = self.table.entries.get(place).ok_or(HpackError::Index)?;
                 let len = entry.name_len as usize;
                 (self.table.lines.get(entry.place, len), len, entry.name)
             }
@@ -234,21 +234,21 @@ impl Decoder {
             }
         };
         into.bytes.extend_from_slice(line.get(..len).unwrap_or_default());
-        Ok(name)
+        Ok((name, at))
     }
 }
 
-/// Appends one string of the block (RFC 7541 §5.2).
-fn string(block: &[u8], at: &mut usize, out: &mut Vec<u8>) -> Result<(), HpackError> {
-    let coded = block.get(*at).is_some_and(|first| first & 0x80 != 0);
-    let len = integer(block, at, 7)?;
-    let text = block.get(*at..*at + len).ok_or(HpackError::Cut)?;
-    *at += len;
+/// Appends the string of the block at `at` (RFC 7541 §5.2). Gives the place behind it.
+fn string(block: &[u8], at: usize, out: &mut Vec<u8>) -> Result<usize, HpackError> {
+    let coded = block.get(at).is_some_and(|first| first & 0x80 != 0);
+    let (len, at) = integer(block, at, 7)?;
+    let text = block.get(at..at + len).ok_or(HpackError::Cut)?;
     if coded {
-        return huffman::decode(text, out).ok_or(HpackError::Huffman);
+        huffman::decode(text, out).ok_or(HpackError::Huffman)?;
+    } else {
+        out.extend_from_slice(text);
     }
-    out.extend_from_slice(text);
-    Ok(())
+    Ok(at + len)
 }
 
 fn value_fault(known: Known, value: &[u8]) -> Option<SectionFault> {

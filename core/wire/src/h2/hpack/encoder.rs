@@ -8,6 +8,9 @@ use crate::h1::head::Known;
 use core::mem::size_of;
 use std::collections::VecDeque;
 
+/// Ids that names can have.
+const IDS: usize = 1 << u8::BITS;
+
 /// Sets of places in which an entry can be found, by its hash.
 const SETS: usize = 32;
 /// Places of a set. With four, the dozen fields that usually repeat practically never push each
@@ -20,6 +23,14 @@ const SHARE: usize = 4;
 /// A cookie shorter than this is never indexed: short secrets can be guessed (RFC 7541 §7.1.3).
 const COOKIE_GUESSABLE: usize = 20;
 
+/// The number of an entry and a part of its hash. The entry may be gone, and its number may be
+/// that of another since: whoever follows it compares the whole.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    number: u16,
+    tag: u16,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u32,
@@ -29,6 +40,22 @@ struct Entry {
     /// Size as RFC 7541 §4.1 counts it.
     size: u32,
     name: u8,
+}
+
+/// A name whose text is looked up only where it is written.
+#[derive(Clone, Copy)]
+enum Name<'a> {
+    Known(Known),
+    Text(&'a [u8]),
+}
+
+impl<'a> Name<'a> {
+    fn text(self) -> &'a [u8] {
+        match self {
+            Self::Known(known) => known.as_str().as_bytes(),
+            Self::Text(text) => text,
+        }
+    }
 }
 
 /// Encodes the field blocks of one direction of a connection. Its owner is
@@ -42,8 +69,11 @@ pub struct Encoder {
     most: usize,
     /// Number of the newest entry, counted from 1 and around.
     newest: u16,
-    /// Numbers of entries. What a number means is seen when the entry is compared.
-    places: [[u16; WAYS]; SETS],
+    /// The number of the entry that each name was last found in, by the name's `id`. Most fields
+    /// have the value that they had before, which is seen without a hash.
+    recent: [u16; IDS],
+    /// Where entries are found by their hash; the newest of a set first.
+    places: [[Place; WAYS]; SETS],
     /// The least and the last size that the peer was not told of yet.
     resized: Option<(usize, usize)>,
 }
@@ -64,7 +94,8 @@ impl Encoder {
             size: 0,
             most: TABLE_SIZE_DEFAULT as usize,
             newest: 0,
-            places: [[0; WAYS]; SETS],
+            recent: [0; IDS],
+            places: [[Place::default(); WAYS]; SETS],
             resized: None,
         }
     }
@@ -136,12 +167,12 @@ impl Encoder {
 
     /// `:authority`
     pub(in crate::h2) fn authority(&mut self, value: &[u8], out: &mut Vec<u8>) {
-        self.put(plan::AUTHORITY, b":authority", value, out);
+        self.put(plan::AUTHORITY, Name::Text(b":authority"), value, out);
     }
 
     /// `:status` where the static table does not have it.
     pub(in crate::h2) fn status(&mut self, value: &[u8], out: &mut Vec<u8>) {
-        self.put(plan::STATUS, b":status", value, out);
+        self.put(plan::STATUS, Name::Text(b":status"), value, out);
     }
 
     /// A field of a known name.
@@ -151,34 +182,48 @@ impl Encoder {
         if known == Known::Cookie && value.len() < COOKIE_GUESSABLE {
             plan.treatment = Treatment::Never;
         }
-        self.put(plan, known.as_str().as_bytes(), value, out);
+        self.put(plan, Name::Known(known), value, out);
     }
 
     /// A field of another name: a token in whatever case.
     #[inline]
     pub(in crate::h2) fn other(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        self.put(plan::other(name), name, value, out);
+        self.put(plan::other(name), Name::Text(name), value, out);
     }
 
+    /// What is found in the table is one reference; all else is left to [`Encoder::write`].
     #[inline]
-    fn put(&mut self, plan: Plan, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let first = match plan.treatment {
-            Treatment::Index => {
-                let hash = hash(plan.id, value);
-                if let Some(at) = self.find(hash, plan.id, value) {
-                    put_integer(out, 0x80, 7, fixed::ROWS.len() + 1 + at);
-                    return;
-                }
-                if self.insert(plan, hash, name, value, out) {
-                    return;
-                }
-                0
+    fn put(&mut self, plan: Plan, name: Name<'_>, value: &[u8], out: &mut Vec<u8>) {
+        if plan.treatment == Treatment::Index {
+            let at = usize::from(self.newest.wrapping_sub(self.recent[usize::from(plan.id)]));
+            if let Some(entry) = self.entries.get(at)
+                && entry.name == plan.id
+                && self.values.get(entry.place, entry.value_len as usize) == value
+            {
+                put_integer(out, 0x80, 7, fixed::ROWS.len() + 1 + at);
+                return;
             }
-            Treatment::Plain => 0,
-            Treatment::Never => 0x10,
-        };
+        }
+        self.write(plan, name, value, out);
+    }
+
+    #[inline(never)]
+    fn write(&mut self, plan: Plan, name: Name<'_>, value: &[u8], out: &mut Vec<u8>) {
+        if plan.treatment == Treatment::Index {
+            let hash = hash(plan.id, value);
+            if let Some(at) = self.find(hash, plan.id, value) {
+                self.recent[usize::from(plan.id)] = self.newest.wrapping_sub(at as u16);
+                put_integer(out, 0x80, 7, fixed::ROWS.len() + 1 + at);
+                return;
+            }
+            if self.insert(plan, hash, name.text(), value, out) {
+                return;
+            }
+        }
+        let first = if plan.treatment == Treatment::Never { 0x10 } else { 0 };
         put_integer(out, first, 4, usize::from(plan.fixed));
         if plan.fixed == 0 {
+            let name = name.text();
             put_integer(out, 0, 7, name.len());
             lower(name, out);
         }
@@ -188,8 +233,11 @@ impl Encoder {
     /// Position of the entry, counted from the newest.
     #[inline]
     fn find(&self, hash: u32, name: u8, value: &[u8]) -> Option<usize> {
-        for &number in &self.places[hash as usize % SETS] {
-            let at = usize::from(self.newest.wrapping_sub(number));
+        for place in &self.places[hash as usize % SETS] {
+            if place.tag != tag(hash) {
+                continue;
+            }
+            let at = usize::from(self.newest.wrapping_sub(place.number));
             if let Some(entry) = self.entries.get(at)
                 && entry.hash == hash
                 && entry.name == name
@@ -232,12 +280,10 @@ impl Encoder {
         self.entries.push_front(Entry { hash, place, value_len, size: size32, name: plan.id });
         self.size += size;
         self.newest = self.newest.wrapping_add(1);
-        // The place whose number is furthest behind is of an entry that is gone, or the oldest.
-        let newest = self.newest;
+        self.recent[usize::from(plan.id)] = self.newest;
         let set = &mut self.places[hash as usize % SETS];
-        if let Some(oldest) = set.iter_mut().max_by_key(|number| newest.wrapping_sub(**number)) {
-            *oldest = newest;
-        }
+        set.rotate_right(1);
+        set[0] = Place { number: self.newest, tag: tag(hash) };
         true
     }
 
@@ -272,6 +318,11 @@ fn hash(name: u8, value: &[u8]) -> u32 {
     let all = ends ^ middle.rotate_left(42) ^ ((value.len() as u64) << 8 | u64::from(name));
     let mixed = all.wrapping_mul(SPREAD);
     (mixed >> 32) as u32 ^ (mixed >> 59) as u32
+}
+
+#[inline]
+fn tag(hash: u32) -> u16 {
+    (hash >> 16) as u16
 }
 
 /// A string as it is. What is not indexed is written so: Huffman coding would save a quarter of

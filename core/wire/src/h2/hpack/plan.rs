@@ -2,6 +2,7 @@
 //! into the table: any other would push those out again, and pay for Huffman coding besides.
 
 use super::fixed;
+use crate::bytes;
 use crate::h1::head::{Known, known_names};
 
 /// What becomes of a field.
@@ -152,9 +153,19 @@ const LONGEST: usize = OTHERS[OTHERS.len() - 1].0.len();
 /// Ids of the other names lie above those of the known ones and below the pseudo-header fields.
 const _: () = assert!(KNOWN_COUNT + OTHERS.len() < STATUS.id as usize);
 
+/// An other name as the lookup compares it: its [`bytes::ends`], and for each the bits to set in
+/// another spelling.
+#[derive(Clone, Copy)]
+struct Other {
+    ends: (u64, u64),
+    case: (u64, u64),
+    name: &'static str,
+    plan: Plan,
+}
+
+static OTHER: [Other; OTHERS.len()] = others();
 /// `STARTS[n]..STARTS[n + 1]` are the places of the other names of length `n`.
 static STARTS: [u8; LONGEST + 2] = starts();
-static PLANS: [Plan; OTHERS.len()] = other_plans();
 
 const fn starts() -> [u8; LONGEST + 2] {
     let mut starts = [0; LONGEST + 2];
@@ -171,16 +182,19 @@ const fn starts() -> [u8; LONGEST + 2] {
     starts
 }
 
-const fn other_plans() -> [Plan; OTHERS.len()] {
-    let mut plans = [UNLISTED; OTHERS.len()];
+const fn others() -> [Other; OTHERS.len()] {
+    let mut others = [Other { ends: (0, 0), case: (0, 0), name: "", plan: UNLISTED }; OTHERS.len()];
     let mut at = 0;
     while at < OTHERS.len() {
         let (name, treatment) = OTHERS[at];
         let id = (KNOWN_COUNT + at) as u8;
-        plans[at] = Plan { id, fixed: fixed::index_of(name.as_bytes()), treatment };
+        let plan = Plan { id, fixed: fixed::index_of(name.as_bytes()), treatment };
+        let ends = bytes::ends(name.as_bytes());
+        let case = (bytes::case_of(ends.0), bytes::case_of(ends.1));
+        others[at] = Other { ends, case, name, plan };
         at += 1;
     }
-    plans
+    others
 }
 
 /// The plan for a name of the proxy's table.
@@ -195,9 +209,15 @@ pub(super) fn other(name: &[u8]) -> Plan {
     let (Some(&from), Some(&to)) = (STARTS.get(name.len()), STARTS.get(name.len() + 1)) else {
         return UNLISTED;
     };
-    for at in usize::from(from)..usize::from(to) {
-        if OTHERS.get(at).is_some_and(|(other, _)| name.eq_ignore_ascii_case(other.as_bytes())) {
-            return PLANS.get(at).copied().unwrap_or(UNLISTED);
+    let Some(others) = OTHER.get(usize::from(from)..usize::from(to)) else { return UNLISTED };
+    if others.is_empty() {
+        return UNLISTED;
+    }
+    let (head, tail) = bytes::ends(name);
+    for other in others {
+        let same = || name.len() <= 16 || name.eq_ignore_ascii_case(other.name.as_bytes());
+        if (head | other.case.0, tail | other.case.1) == other.ends && same() {
+            return other.plan;
         }
     }
     UNLISTED
