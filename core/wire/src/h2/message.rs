@@ -175,7 +175,8 @@ fn join_cookies(bytes: &mut Vec<u8>, fields: &mut Vec<Field>) {
     let start = bytes.len();
     bytes.extend_from_slice(b"cookie: ");
     let value = bytes.len();
-    for field in fields.iter().filter(|field| field.known == Known::Cookie) {
+    // An empty piece would leave a separator at an end of the value, where no space may stand.
+    for field in fields.iter().filter(|f| f.known == Known::Cookie && !f.value.is_empty()) {
         if bytes.len() > value {
             bytes.extend_from_slice(b"; ");
         }
