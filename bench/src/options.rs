@@ -84,7 +84,7 @@ impl Options {
                 "--help" | "-h" => return Ok(None),
                 "--rounds" => options.rounds = rounds(value()?)?,
                 "--seconds" => options.window = window(value()?)?,
-                "--json" => options.json = Some(PathBuf::from(value()?)),
+                "--json" => options.json = Some(file(value()?)?),
                 "--weir" => options.weir = Some(PathBuf::from(value()?)),
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 flag if flag.starts_with('-') => bail!("unknown flag {flag}\n{}", usage()),
@@ -111,6 +111,15 @@ impl Options {
     #[must_use]
     pub fn wants(&self, peer: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == peer)
+    }
+}
+
+/// A file that can be written later: a long run must not end in a folder that is missing.
+fn file(text: &str) -> Result<PathBuf> {
+    let path = std::path::absolute(text)?;
+    match path.parent() {
+        Some(folder) if folder.is_dir() => Ok(path),
+        _ => bail!("--json {text}: its folder does not exist"),
     }
 }
 
@@ -175,6 +184,7 @@ mod tests {
             ("--rounds", "--rounds"),
             ("--seconds fast", "--seconds fast"),
             ("--slow", "--slow"),
+            ("--json /absent/x.json", "/absent/x.json"),
         ] {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.contains(named), "{line}: {error}");

@@ -2,20 +2,22 @@
 //! same CPU only what they leave.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use super::kind::{Attack, Voice};
 
 /// A connection that the proxy closed is opened again after this: the attacker's ports must last.
 const REOPEN: Duration = Duration::from_millis(10);
-/// A proxy that does not take a connection for this long is one that the attack has stopped.
-const CONNECT: Duration = Duration::from_secs(1);
+/// Not the good clients' address: a limit for each source is to meet the attacker alone.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 /// Pause when no connection took or gave a byte.
 const PAUSE: Duration = Duration::from_micros(200);
 /// The lowest priority there is.
@@ -119,15 +121,23 @@ fn run(attack: &Attack, target: SocketAddr, stop: &AtomicBool) -> Spent {
 }
 
 fn connect(attack: &Attack, target: SocketAddr) -> Slot {
-    let opened = TcpStream::connect_timeout(&target, CONNECT).and_then(|stream| {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    });
-    let Ok(stream) = opened else { return Slot::Closed(Instant::now()) };
+    let Ok(stream) = from_elsewhere(target) else { return Slot::Closed(Instant::now()) };
     let mut voice = Voice::new();
     (attack.open)(&mut voice);
     Slot::Open(Line { stream, voice, sent: 0, due: Instant::now() })
+}
+
+/// Begins a connection from the attacker's address; until it stands, writing would wait.
+fn from_elsewhere(target: SocketAddr) -> rustix::io::Result<TcpStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddr::from((ADDRESS, 0)))?;
+    match rustix::net::connect(&socket, &target) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+    Ok(TcpStream::from(socket))
 }
 
 /// Says and reads what can be said and read; tells how many bytes that were.
