@@ -8,6 +8,9 @@ pub enum Progress {
     NothingWritten,
     /// At least one byte of the request was written and no byte of a reply came.
     NoReply,
+    /// The origin says that it has not looked at the request (RFC 9113 §8.7): a refused stream, or
+    /// one beyond the last of a GOAWAY.
+    Unprocessed,
     /// At least one byte of a reply came.
     ReplyBegun,
 }
@@ -27,7 +30,8 @@ pub struct RetryCase {
 
 /// Whether the request may be sent again on another connection.
 ///
-/// Where nothing was written any request may. Where the origin may have seen it, only an
+/// Where nothing was written any request may, and where the origin has not looked at it any whose
+/// body can be sent from its beginning. Where the origin may have seen it, only an
 /// idempotent one that is no tunnel and whose body can be sent from its beginning. Never once a
 /// reply began. Number and budget of retries are the caller's ([`crate::budget`]).
 #[must_use]
@@ -35,6 +39,7 @@ pub struct RetryCase {
 pub fn allowed(case: RetryCase) -> bool {
     match case.progress {
         Progress::NothingWritten => true,
+        Progress::Unprocessed => case.body_replayable,
         Progress::NoReply => case.idempotent && case.body_replayable && !case.tunnel,
         Progress::ReplyBegun => false,
     }

@@ -44,6 +44,8 @@ defaults! {
     LISTENER_CONNECTIONS: u64 = 200_000;
     /// A large office behind one address passes, one machine does not exhaust the listener.
     CONNECTIONS_PER_SOURCE: u64 = 20_000;
+    /// What other servers offer and browsers are built for; each is work that is asked for at once.
+    STREAMS_PER_CONNECTION: u32 = 100;
     /// Slower than any modem; a client below it holds a connection on purpose.
     BODY_MIN_RATE: u64 = 64;
     /// The kernel caps it at net.core.somaxconn.

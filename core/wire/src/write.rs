@@ -24,6 +24,9 @@ pub enum Scheme {
 /// Fields of an HTTP/1 connection (`Connection`, `Upgrade` and their kind) are left out where
 /// the protocol has none.
 pub trait WriteHead {
+    /// Whether messages share their connection, so that heads say nothing of it.
+    const MULTIPLEXED: bool;
+
     /// The start of a reply.
     ///
     /// # Errors
@@ -42,6 +45,20 @@ pub trait WriteHead {
         scheme: Scheme,
         authority: &[u8],
         path: &[u8],
+    ) -> Result<(), WriteError>;
+
+    /// The start of a request for a tunnel of `protocol`: `method` with its target in HTTP/1, where
+    /// [`WriteHead::upgrade`] names the protocol; extended CONNECT in HTTP/2 (RFC 8441 §4).
+    ///
+    /// # Errors
+    /// Where one of the parts has a byte that it must not have.
+    fn tunnel(
+        &mut self,
+        method: &[u8],
+        scheme: Scheme,
+        authority: &[u8],
+        path: &[u8],
+        protocol: &[u8],
     ) -> Result<(), WriteError>;
 
     /// As [`WriteHead::request`], of parts that were parsed in `buf`. The target is a path with
@@ -97,6 +114,12 @@ pub trait WriteHead {
     /// # Errors
     /// Where the options have a control character.
     fn connection(&mut self, options: &[u8]) -> Result<(), WriteError>;
+
+    /// The protocol of a tunnel, in HTTP/1: `Connection: Upgrade` and `Upgrade`.
+    ///
+    /// # Errors
+    /// Where the protocol has a control character.
+    fn upgrade(&mut self, protocol: &[u8]) -> Result<(), WriteError>;
 
     /// `Date`, from [`crate::date::imf_fixdate`].
     fn date(&mut self, date: &[u8; 29]);

@@ -125,6 +125,10 @@ limits! {
     InterimReplies = "interim_replies": "1xx replies before one final reply",
     ReplyHead = "reply_head": "bytes or fields of a reply head",
     HandshakeBytes = "handshake_bytes": "bytes of a TLS handshake",
+    Http2Resets = "http2_resets": "streams of one connection that end by a reset",
+    Http2Control = "http2_control": "frames of one connection that carry no request",
+    Http2Memory = "http2_memory": "bytes that one HTTP/2 connection may hold",
+    Http2Stall = "http2_stall": "time in which an HTTP/2 client takes nothing",
 }
 
 /// Number of limits.
@@ -160,6 +164,14 @@ pub struct ListenerStats {
     pub bytes_out: Counter,
     /// Tunnels opened (101).
     pub tunnels: Counter,
+    /// HTTP/2 connections.
+    pub http2_connections: Counter,
+    /// HTTP/2 connections that ended because the client broke the protocol or went over a limit.
+    pub http2_faults: Counter,
+    /// Streams that clients have reset, counted when their connection ends.
+    pub http2_resets_received: Counter,
+    /// Streams that Weir has reset, counted when their connection ends.
+    pub http2_resets_sent: Counter,
     /// From the first byte of a head to the end of its reply.
     pub latency: Histogram,
     /// Limits hit, in the order of [`Limit::ALL`].
@@ -184,6 +196,10 @@ impl Default for ListenerStats {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             tunnels: Counter::default(),
+            http2_connections: Counter::default(),
+            http2_faults: Counter::default(),
+            http2_resets_received: Counter::default(),
+            http2_resets_sent: Counter::default(),
             latency: Histogram::default(),
             limits: std::array::from_fn(|_| Counter::default()),
             malformed: Counter::default(),

@@ -126,7 +126,7 @@ fn process(out: &mut Encoder, source: &StatusSource) {
 type ListenerValue = fn(&ListenerStats) -> u64;
 
 /// Counters of a listener without further labels.
-const LISTENER_COUNTERS: [(&str, &str, ListenerValue); 8] = [
+const LISTENER_COUNTERS: [(&str, &str, ListenerValue); 12] = [
     ("weir_connections_accepted_total", "Connections accepted.", |s| s.accepted.get()),
     (
         "weir_connections_refused_total",
@@ -145,6 +145,22 @@ const LISTENER_COUNTERS: [(&str, &str, ListenerValue); 8] = [
         |s| s.origin_failures.get(),
     ),
     ("weir_tunnels_total", "Upgraded connections (101).", |s| s.tunnels.get()),
+    ("weir_http2_connections_total", "HTTP/2 connections.", |s| s.http2_connections.get()),
+    (
+        "weir_http2_faults_total",
+        "HTTP/2 connections that broke the protocol or went over a limit.",
+        |s| s.http2_faults.get(),
+    ),
+    (
+        "weir_http2_resets_received_total",
+        "Streams reset by clients, counted when their connection ends.",
+        |s| s.http2_resets_received.get(),
+    ),
+    (
+        "weir_http2_resets_sent_total",
+        "Streams reset by Weir, counted when their connection ends.",
+        |s| s.http2_resets_sent.get(),
+    ),
     ("weir_received_bytes_total", "Bytes received from clients, after TLS.", |s| s.bytes_in.get()),
     ("weir_sent_bytes_total", "Bytes sent to clients, before TLS.", |s| s.bytes_out.get()),
 ];

@@ -161,9 +161,14 @@ impl Out {
     #[inline]
     pub(crate) fn get(&mut self) -> &mut Vec<u8> {
         if self.0.capacity() == 0 {
-            self.0 = OUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(OUT_BYTES));
+            self.0 = Self::lend();
         }
         &mut self.0
+    }
+
+    /// An empty buffer, for a head that is decoded into it.
+    pub(crate) fn lend() -> Vec<u8> {
+        OUT.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(OUT_BYTES))
     }
 
     /// What is in it.
@@ -186,6 +191,13 @@ impl Out {
                 free.push(buffer);
             }
         });
+    }
+}
+
+impl From<Vec<u8>> for Out {
+    /// A buffer that goes to the free ones when it is not needed any more.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 }
 

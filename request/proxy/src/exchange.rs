@@ -1,17 +1,17 @@
 //! One request and its reply as the stages see them, whatever the protocol of the connection.
 
-use crate::buffers::Lent;
-use crate::codec::h1_body::{Receiver, Sender};
+use crate::buffers::{Lent, Out};
+use crate::link::Link;
 use crate::plan::{HostPlan, ListenerPlan, RoutePlan};
 use crate::reason::Reason;
-use crate::stream::Stream;
+use crate::stage::record::{TlsFacts, tls_facts};
 use crate::timer::{self, Timer};
 use crate::tls::TlsPolicy;
 use crate::worker::{Local, Worker};
 use core_wire::h1::head::{Field, Known, Method, RequestHead, RequestParser, Span};
 use core_wire::h1::request::RequestMeaning;
 use std::net::{IpAddr, SocketAddr};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
 /// What every stage may look at.
@@ -69,52 +69,55 @@ pub(crate) enum Host {
 }
 
 /// A client connection as the stages use it: body in, reply out.
-pub(crate) struct Client {
-    pub(crate) stream: Stream,
-    pub(crate) body: Receiver,
-    pub(crate) reply: Sender,
+pub(crate) struct Client<'a> {
+    pub(crate) link: Link<'a>,
     /// Nothing more is read during this request: the stream ended, or enough is buffered.
     pub(crate) ended: bool,
 }
 
-impl Client {
-    /// Whether the client's connection has failed while it has nothing to send. Bytes of a next
-    /// request are kept; an end of the stream is no failure, as it may still read.
+impl Client<'_> {
+    /// Whether the client has gone while it has nothing to send.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.ended || !self.body.is_done() {
-            return false;
+        match &mut self.link {
+            Link::H1(h1) => !self.ended && h1.poll_gone(cx, &mut self.ended),
+            Link::H2(h2) => h2.is_gone(cx),
         }
-        let Poll::Ready(ready) = self.stream.poll_readable(cx) else { return false };
-        if ready.is_err() {
-            return true;
+    }
+}
+
+impl Client<'_> {
+    /// Version and cipher suite of its TLS.
+    pub(crate) fn tls(&self) -> TlsFacts {
+        match &self.link {
+            Link::H1(h1) => tls_facts(&h1.stream),
+            Link::H2(h2) => h2.tls(),
         }
-        let buffer = self.body.buffer.get_or_insert_with(Lent::take);
-        if buffer.space().is_empty() {
-            // The rest waits in the socket, as does the news of a failure.
-            self.ended = true;
-            return false;
+    }
+}
+
+/// The bytes that the spans of a head refer to.
+pub(crate) enum HeadBytes {
+    /// As they were read.
+    Read(Lent),
+    /// As a field section was decoded.
+    Decoded(Out),
+}
+
+impl HeadBytes {
+    /// The bytes.
+    #[inline]
+    pub(crate) fn filled(&self) -> &[u8] {
+        match self {
+            HeadBytes::Read(buffer) => buffer.filled(),
+            HeadBytes::Decoded(bytes) => bytes.bytes(),
         }
-        match self.stream.poll_read(cx, buffer) {
-            Poll::Ready(Ok(0)) => self.ended = true,
-            Poll::Ready(Ok(_)) => return self.poll_gone(cx),
-            Poll::Ready(Err(error)) => {
-                // TLS that ends without close_notify is an end like another here.
-                self.ended = true;
-                return error.kind() != std::io::ErrorKind::UnexpectedEof;
-            }
-            Poll::Pending => {}
-        }
-        if self.body.buffer.as_ref().is_some_and(Lent::is_empty) {
-            self.body.buffer = None;
-        }
-        false
     }
 }
 
 /// One request and what became of it.
 pub(crate) struct Exchange {
     /// The bytes of the head.
-    pub(crate) head: Lent,
+    pub(crate) head: HeadBytes,
     pub(crate) parser: Box<RequestParser>,
     pub(crate) meaning: RequestMeaning,
     pub(crate) host: Host,

@@ -10,6 +10,7 @@ mod edge;
 mod exchange;
 mod knock;
 mod lifecycle;
+mod link;
 mod listen;
 mod plan;
 mod reason;
@@ -21,7 +22,9 @@ mod stage;
 mod stream;
 mod timer;
 mod tls;
+mod tunnel;
 mod upstream;
+mod websocket;
 mod worker;
 
 pub use edge::{ApplyError, Bound, Edge, Legacy};

@@ -21,7 +21,7 @@ impl From<Reason> for Refusal {
 
 /// Serves one request from its head to its log line. Afterwards `exchange.keep` says whether the
 /// connection may serve another one.
-pub(crate) async fn serve(stage: Stage<'_>, exchange: &mut Exchange, client: &mut Client) {
+pub(crate) async fn serve(stage: Stage<'_>, exchange: &mut Exchange, client: &mut Client<'_>) {
     let outcome = answer(stage, exchange, client).await;
     reply::finish(stage, exchange, client, outcome).await;
     record::write(stage, exchange, client);
@@ -30,7 +30,7 @@ pub(crate) async fn serve(stage: Stage<'_>, exchange: &mut Exchange, client: &mu
 async fn answer(
     stage: Stage<'_>,
     exchange: &mut Exchange,
-    client: &mut Client,
+    client: &mut Client<'_>,
 ) -> Result<(), Refusal> {
     gate::admit(stage, exchange)?;
     match route::choose(stage, exchange)? {

@@ -1,9 +1,11 @@
 //! Stage 1: accepts connections and brings each to the point where requests can be read.
 
+use crate::codec::client::Seat;
 use crate::codec::h1::Connection;
-use crate::codec::h1_body::{Receiver, Sender};
-use crate::exchange::{Client, Peer};
+use crate::codec::h2::Http2;
+use crate::exchange::Peer;
 use crate::knock;
+use crate::link::H1Link;
 use crate::sniff;
 use crate::sources::{Full, Place};
 use crate::stream::Stream;
@@ -12,6 +14,7 @@ use crate::tls::{
     self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, Session, TlsPolicy, TlsStream,
 };
 use crate::worker::{ACCEPT_PAUSE, Local, Worker};
+use core_model::config::Protocol;
 use process_runtime::metrics::Limit;
 use process_runtime::retire;
 use std::net::SocketAddr;
@@ -99,9 +102,8 @@ fn arrive(worker: &Rc<Worker>, local: &Rc<Local>, tcp: TcpStream, socket: Socket
     let (worker, local) = (worker.clone(), local.clone());
     if local.plan.tls.is_none() && local.plan.config.proxy_protocol.is_none() {
         let peer = peer(&local, socket, None, own(&local, &tcp), None);
-        let client = client(Stream::Plain(tcp));
-        let connection = Connection::new(worker, local, client, peer, Timer::new(), place);
-        tokio::task::spawn_local(Box::new(connection).serve());
+        let link = H1Link::new(Stream::Plain(tcp));
+        start(Seat::new(worker, local, place), link, peer, Timer::new());
     } else {
         tokio::task::spawn_local(begin(worker, local, tcp, socket, place));
     }
@@ -117,9 +119,8 @@ async fn begin(
     place: Place,
 ) {
     match establish(&worker, &local, tcp, socket).await {
-        Some((client, peer, timer)) => {
-            let connection = Connection::new(worker, local, client, peer, timer, place);
-            tokio::task::spawn_local(Box::new(connection).serve());
+        Some((link, peer, timer)) => {
+            start(Seat::new(worker, local, place), link, peer, timer);
         }
         None => {
             local.plan.stats.shard(worker.index).closed.inc();
@@ -128,13 +129,22 @@ async fn begin(
     }
 }
 
+/// Starts the task of a connection whose first byte is the client's own. Without TLS the first
+/// bytes tell which protocol it speaks.
+fn start(seat: Seat, link: H1Link, peer: Peer, timer: Timer) {
+    let only_http2 = !seat.local.plan.config.protocols.contains(&Protocol::Http1);
+    if link.stream.negotiated_h2().unwrap_or(only_http2) {
+        let buffered = (link.stream, link.receiver.buffer);
+        tokio::task::spawn_local(Box::new(Http2::new(seat, buffered, peer, timer)).serve());
+    } else {
+        let connection = Connection::new(seat, link, peer, timer);
+        tokio::task::spawn_local(Box::new(connection).serve());
+    }
+}
+
 /// The address a client connected to, where somebody is to be told.
 fn own(local: &Local, tcp: &TcpStream) -> Option<SocketAddr> {
     if local.plan.tells_local { tcp.local_addr().ok() } else { None }
-}
-
-fn client(stream: Stream) -> Client {
-    Client { stream, body: Receiver::new(), reply: Sender::new(), ended: false }
 }
 
 fn peer(
@@ -162,7 +172,7 @@ async fn establish(
     local: &Local,
     mut tcp: TcpStream,
     socket: SocketAddr,
-) -> Option<(Client, Peer, Timer)> {
+) -> Option<(H1Link, Peer, Timer)> {
     let timer = Timer::new();
     let config = &local.plan.config;
     let stats = local.plan.stats.shard(worker.index);
@@ -189,9 +199,9 @@ async fn establish(
         }
     }
     let Some(tls) = &local.plan.tls else {
-        let mut client = client(Stream::Plain(tcp));
-        client.body.buffer = rest;
-        return Some((client, peer(local, socket, told, own, None), timer));
+        let mut link = H1Link::new(Stream::Plain(tcp));
+        link.receiver.buffer = rest;
+        return Some((link, peer(local, socket, told, own, None), timer));
     };
     let first = rest.as_ref().map_or(&[][..], |rest| rest.filled());
     let limits = HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: config.timeouts.handshake };
@@ -206,8 +216,8 @@ async fn establish(
             {
                 stats.resumed.inc();
             }
-            let client = client(Stream::Tls(Box::new(stream)));
-            Some((client, peer, timer))
+            let link = H1Link::new(Stream::Tls(Box::new(stream)));
+            Some((link, peer, timer))
         }
         Err(error) => {
             stats.handshake_failures.inc();

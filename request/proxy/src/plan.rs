@@ -8,7 +8,7 @@ use core_balance::steer;
 use core_model::Generation;
 use core_model::config::{
     Action, Config, HostPattern, Listener, ListenerId, LoadBalancer, Origin, PathMatch, Pool,
-    PoolId, ProxyProtocolOut, Route, RouteRules, UpstreamTls,
+    PoolId, ProxyProtocolOut, Route, RouteRules, UpstreamProtocols, UpstreamTls,
 };
 use core_model::snapshot::Snapshot;
 use hashbrown::HashMap;
@@ -26,10 +26,13 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Transport {
     tls: Option<UpstreamTls>,
+    protocols: UpstreamProtocols,
     pub(crate) server_name: Option<ServerName<'static>>,
     pub(crate) proxy: Option<ProxyProtocolOut>,
     pub(crate) source: Option<IpAddr>,
     pub(crate) client: Option<Arc<ClientConfig>>,
+    /// As `client`, for connections on which HTTP/1.1 must be spoken.
+    pub(crate) client_http1: Option<Arc<ClientConfig>>,
 }
 
 /// One origin.
@@ -204,6 +207,7 @@ impl Kept {
         transports.retain(|t| Arc::strong_count(t) > 1);
         let same = |t: &&Arc<Transport>| {
             t.tls == pool.tls
+                && t.protocols == pool.protocols
                 && t.server_name == server_name
                 && t.proxy == pool.proxy_protocol
                 && t.source == pool.source_address
@@ -212,14 +216,16 @@ impl Kept {
             return Ok(found.clone());
         }
         let client = match &pool.tls {
-            Some(tls) => Some(tls::client::client_config(&pool.name, tls)?),
+            Some(tls) => Some(tls::client::client_config(pool, tls)?),
             None => None,
         };
         let made = Arc::new(Transport {
             tls: pool.tls.clone(),
+            protocols: pool.protocols,
             server_name,
             proxy: pool.proxy_protocol,
             source: pool.source_address,
+            client_http1: client.as_ref().map(tls::client::http1_only),
             client,
         });
         transports.push(made.clone());

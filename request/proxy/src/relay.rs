@@ -1,9 +1,9 @@
 //! Moves a body from one connection to the other: the only pump there is, for both directions,
 //! all framings and tunnels.
 
-use crate::codec::h1_body::{BodyFault, Got, Receiver, SendFault, Sender};
+use crate::codec::h1_body::{BodyFault, Got, SendFault};
+use crate::link::Link;
 use crate::splice;
-use crate::stream::Stream;
 use crate::timer;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -155,46 +155,48 @@ fn ticks(time: Duration) -> u32 {
     timer::ticks(time).max(1)
 }
 
-/// Moves what is ready. Ready when the whole message was received, framed and written.
+/// Moves what is ready. Ready when the whole message was received, framed and sent on.
 ///
 /// Everything that is at hand is gathered and written once, when nothing more is at hand.
 pub(crate) fn poll_move(
     cx: &mut Context<'_>,
-    from: (&mut Stream, &mut Receiver),
-    to: (&mut Stream, &mut Sender),
+    from: &mut Link<'_>,
+    to: &mut Link<'_>,
     meter: &mut Meter,
 ) -> Poll<Result<(), MoveFault>> {
-    let (source, body) = from;
-    let (sink, message) = to;
     loop {
-        ready!(splice::poll(cx, (source, body), (sink, message), meter))?;
-        match body.poll(source, cx) {
+        if let (Link::H1(from), Link::H1(to)) = (&mut *from, &mut *to) {
+            ready!(splice::poll(cx, from, to, meter))?;
+        }
+        if from.data().is_empty() && !from.is_received() {
+            ready!(to.poll_room(cx)).map_err(MoveFault::Sink)?;
+        }
+        match from.poll_body(cx) {
             Poll::Pending => {
-                if let Poll::Ready(Err(error)) = message.poll_flush(sink, cx) {
+                if let Poll::Ready(Err(error)) = to.poll_flush(cx) {
                     return Poll::Ready(Err(MoveFault::Sink(SendFault::Io(error))));
                 }
                 return Poll::Pending;
             }
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(MoveFault::Source(fault))),
             Poll::Ready(Ok(Got::End)) => {
-                if !message.is_finished() {
-                    let finished = message.finish(body.trailers());
+                if !to.is_finished() {
+                    let finished = to.finish(&from.trailers());
                     finished.map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
                 }
-                ready!(message.poll_flush(sink, cx))
-                    .map_err(|e| MoveFault::Sink(SendFault::Io(e)))?;
+                ready!(to.poll_flush(cx)).map_err(|e| MoveFault::Sink(SendFault::Io(e)))?;
                 return Poll::Ready(Ok(()));
             }
             Poll::Ready(Ok(Got::Data)) => {
-                let data = body.data();
-                let taken = if message.may_copy(data.len()) {
-                    message.copy(data).map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
+                let data = from.data();
+                let taken = if to.may_copy(data.len()) {
+                    to.copy(data).map_err(|e| MoveFault::Sink(SendFault::Length(e)))?;
                     data.len()
                 } else {
-                    ready!(message.poll_send(sink, cx, data)).map_err(MoveFault::Sink)?
+                    ready!(to.poll_send(cx, data)).map_err(MoveFault::Sink)?
                 };
                 meter.moved(data.get(..taken).unwrap_or_default());
-                body.consume(taken);
+                from.consume(taken);
             }
         }
     }

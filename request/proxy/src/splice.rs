@@ -5,6 +5,7 @@
 //! leaves it as moved; so the end of the body is checked where that of every other body is.
 
 use crate::codec::h1_body::{BodyFault, Receiver, SendFault, Sender};
+use crate::link::H1Link;
 use crate::relay::{Meter, MoveFault};
 use crate::stream::Stream;
 use crate::timer;
@@ -122,12 +123,12 @@ impl Drop for Pipe {
 /// failure, or where the next bytes are to be copied; no bytes are in a pipe then.
 pub(crate) fn poll(
     cx: &mut Context<'_>,
-    from: (&mut Stream, &mut Receiver),
-    to: (&mut Stream, &mut Sender),
+    from: &mut H1Link,
+    to: &mut H1Link,
     meter: &mut Meter,
 ) -> Poll<Result<(), MoveFault>> {
-    let (source, body) = from;
-    let (sink, message) = to;
+    let H1Link { stream: source, receiver: body, .. } = from;
+    let H1Link { stream: sink, sender: message, .. } = to;
     if message.pipe.is_none() && !is_worthwhile((source, body), (sink, message), meter) {
         return Poll::Ready(Ok(()));
     }

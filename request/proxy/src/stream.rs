@@ -22,6 +22,14 @@ impl Stream {
         }
     }
 
+    /// Whether ALPN chose HTTP/2; `None` where the connection has no TLS or nothing was chosen.
+    pub(crate) fn negotiated_h2(&self) -> Option<bool> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.alpn().map(|name| name == b"h2"),
+        }
+    }
+
     /// Ready once reading may give something: bytes, an end or an error. Holds no buffer.
     #[inline]
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,7 +5,7 @@ use crate::knock::Knocks;
 use crate::plan::{ListenerPlan, Plan, same_sockets};
 use crate::splice;
 use crate::timer::{self, NEVER, TICK};
-use crate::upstream::{IdlePool, SharedPool};
+use crate::upstream::{IdlePool, SharedPool, StreamPool};
 use arc_swap::ArcSwap;
 use core_balance::rng::SplitMix64;
 use core_wire::h1::head::RequestParser;
@@ -106,6 +106,8 @@ pub(crate) struct Worker {
     generation: Cell<u64>,
     listeners: RefCell<Vec<Rc<Local>>>,
     pub(crate) idle: RefCell<IdlePool>,
+    /// Connections to origins that requests share.
+    pub(crate) streams: RefCell<StreamPool>,
     random: RefCell<SplitMix64>,
     requests: RefCell<Vec<Box<RequestParser>>>,
     date: Cell<(u64, [u8; 29])>,
@@ -151,6 +153,7 @@ impl Worker {
             generation: Cell::new(0),
             listeners: RefCell::default(),
             idle: RefCell::default(),
+            streams: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
             requests: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
@@ -263,6 +266,7 @@ impl Worker {
         let several = self.shared.live.workers() > 1;
         self.idle.borrow_mut().tick(several.then_some(&self.shared.idle), housekeeping);
         if housekeeping {
+            self.streams.borrow_mut().tidy();
             buffers::trim(BUFFERS_KEPT);
             self.requests.borrow_mut().truncate(PARSERS_MAX / 4);
             if self.index == 0 && several {

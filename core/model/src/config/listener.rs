@@ -12,6 +12,19 @@ use std::time::Duration;
 pub enum Protocol {
     /// HTTP/1.0 and HTTP/1.1.
     Http1,
+    /// HTTP/2: by ALPN over TLS, with prior knowledge without.
+    Http2,
+}
+
+impl Protocol {
+    /// Its name in ALPN (RFC 7301) and in the configuration.
+    #[must_use]
+    pub fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
 }
 
 /// One `[[listener]]`.
@@ -178,6 +191,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Requests on one connection.
     pub requests_per_connection: u64,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_per_connection: u32,
     /// Open connections of the listener.
     pub connections: u64,
     /// Open connections of one source address (IPv6: /64).

@@ -13,7 +13,8 @@ pub use listener::{
 };
 pub use origin::{
     Breakers, CodeRange, Keepalive, Monitor, MonitorKind, Origin, OriginAddress, OriginSteering,
-    OutlierEjection, Pool, ProxyProtocolOut, Retries, UpstreamTimeouts, UpstreamTls,
+    OutlierEjection, Pool, ProxyProtocolOut, Retries, UpstreamProtocols, UpstreamTimeouts,
+    UpstreamTls,
 };
 pub use process::{AccessLog, Admin, LogFormat, LogLevel, LogTarget, Logging, Runtime};
 pub use route::{

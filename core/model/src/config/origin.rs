@@ -194,6 +194,15 @@ pub struct OutlierEjection {
     pub max_percent: u32,
 }
 
+/// `pool.protocols`: at least one of them. Both need TLS, where ALPN decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamProtocols {
+    /// HTTP/1.1.
+    pub http1: bool,
+    /// HTTP/2; without TLS with prior knowledge.
+    pub http2: bool,
+}
+
 /// One `[[pool]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -213,6 +222,8 @@ pub struct Pool {
     pub origins: Vec<Origin>,
     /// TLS to the origins, or none for plain text.
     pub tls: Option<UpstreamTls>,
+    /// Protocols that the origins are spoken to in.
+    pub protocols: UpstreamProtocols,
     /// PROXY protocol to the origins.
     pub proxy_protocol: Option<ProxyProtocolOut>,
     /// Source address of connections to origins.

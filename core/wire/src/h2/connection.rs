@@ -182,6 +182,12 @@ impl Connection {
         self.out.is_choked()
     }
 
+    /// True in the middle of a field block: until it ends no other frame may come.
+    #[must_use]
+    pub fn is_mid_block(&self) -> bool {
+        self.block.stream != 0
+    }
+
     /// Streams that were not closed.
     #[must_use]
     pub fn active(&self) -> usize {

@@ -133,6 +133,8 @@ fn check(authority: &[u8], path: &[u8]) -> Result<(), WriteError> {
 }
 
 impl WriteHead for HeadWriter<'_> {
+    const MULTIPLEXED: bool = true;
+
     fn status(&mut self, status: u16) -> Result<(), WriteError> {
         let index = match status {
             200 => index::OK,
@@ -166,6 +168,17 @@ impl WriteHead for HeadWriter<'_> {
         check(authority, path)?;
         self.pseudo(method, scheme, authority, path);
         Ok(())
+    }
+
+    fn tunnel(
+        &mut self,
+        _: &[u8],
+        scheme: Scheme,
+        authority: &[u8],
+        path: &[u8],
+        protocol: &[u8],
+    ) -> Result<(), WriteError> {
+        self.connect(authority, scheme, path, protocol)
     }
 
     fn request_of(
@@ -258,6 +271,10 @@ impl WriteHead for HeadWriter<'_> {
 
     fn connection(&mut self, options: &[u8]) -> Result<(), WriteError> {
         if bytes::is_value_text(options) { Ok(()) } else { Err(WriteError::Value) }
+    }
+
+    fn upgrade(&mut self, _: &[u8]) -> Result<(), WriteError> {
+        Ok(())
     }
 
     fn date(&mut self, date: &[u8; 29]) {

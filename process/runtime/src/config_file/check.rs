@@ -150,6 +150,15 @@ impl Table {
         if let Some(Value::List(items)) = self.value(key) { items } else { &[] }
     }
 
+    /// The words of a list.
+    pub(crate) fn words(&self, key: &str) -> Vec<&str> {
+        match (self.value(key), self.default_of(key)) {
+            (Some(Value::List(items)), _) => items.iter().filter_map(Item::text).collect(),
+            (_, Default::Words(words)) => words.to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Free keys with their values.
     pub(crate) fn map(&self, key: &str) -> &[(String, Item)] {
         if let Some(Value::Map(items)) = self.value(key) { items } else { &[] }

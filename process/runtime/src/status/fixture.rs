@@ -40,6 +40,7 @@ pub(crate) fn listener(name: &str, address: &str) -> Listener {
             uri_bytes: d::URI_BYTES,
             body_bytes: d::BODY_BYTES,
             requests_per_connection: d::REQUESTS_PER_CONNECTION,
+            streams_per_connection: d::STREAMS_PER_CONNECTION,
             connections: d::LISTENER_CONNECTIONS,
             connections_per_source: d::CONNECTIONS_PER_SOURCE,
             body_min_rate: d::BODY_MIN_RATE,
@@ -95,6 +96,7 @@ pub(crate) fn pool(name: &str, origins: &[(&str, u16)]) -> Pool {
         origin_steering: OriginSteering::Random,
         origins: origins.iter().map(origin).collect(),
         tls: None,
+        protocols: UpstreamProtocols { http1: true, http2: false },
         proxy_protocol: None,
         source_address: None,
         keepalive: Keepalive {

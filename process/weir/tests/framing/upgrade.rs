@@ -2,8 +2,9 @@
 
 use super::rig::{Rig, X, parsed};
 use crate::support::client::{Client, Cut, End};
+use crate::support::edge::Edge;
 use crate::support::reader::Message;
-use crate::support::upstream::Taken;
+use crate::support::upstream::{Conn, Taken};
 use crate::support::wait::SOON;
 use std::time::Duration;
 
@@ -131,7 +132,8 @@ fn row_05_half_an_upgrade() {
 
 #[test]
 fn row_06_h2c_is_never_forwarded() {
-    let mut rig = Rig::new(6);
+    let only = |edge: Edge| edge.listener("web", "protocols = [\"http/1.1\"]");
+    let mut rig = Rig::with(6, Conn::serve, only);
     let settings =
         "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA";
     for upgrade in [

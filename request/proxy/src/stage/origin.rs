@@ -2,17 +2,21 @@
 
 use crate::exchange::{Client, Exchange, Stage, Target};
 use crate::lifecycle::Refusal;
+use crate::link::H1Link;
 use crate::plan::{OriginPlan, PoolPlan};
 use crate::reason::Reason;
 use crate::relay::Meter;
 use crate::stage::route;
 use crate::timer;
-use crate::upstream::connect::Endpoints;
+use crate::upstream::connect::{Endpoints, Offer};
+use crate::upstream::request_head::{self, RequestPlan};
 use crate::upstream::wait::{Failure, Wait};
-use crate::upstream::{self, Key, Upstream, request_head};
+use crate::upstream::{self, Key, Upstream, Wire, streams};
+use crate::websocket;
 use core_balance::retry::{self, Progress, RetryCase};
 use core_balance::{budget, outlier};
-use core_model::config::PoolId;
+use core_model::config::{PoolId, UpstreamProtocols};
+use core_wire::h1::head::Version;
 use process_runtime::live::{OriginLive, PoolLive};
 use process_runtime::metrics::{Limit, OriginStats};
 use std::future::poll_fn;
@@ -35,7 +39,7 @@ impl Drop for Retrying {
 pub(crate) async fn fetch(
     stage: Stage<'_>,
     exchange: &mut Exchange,
-    client: &mut Client,
+    client: &mut Client<'_>,
     target: Target<'_>,
 ) -> Result<Box<Upstream>, Refusal> {
     let mut tried: Vec<(PoolId, usize)> = Vec::new();
@@ -166,7 +170,7 @@ type Failed = (Failure, Option<Vec<u8>>);
 async fn attempt(
     stage: Stage<'_>,
     exchange: &mut Exchange,
-    client: &mut Client,
+    client: &mut Client<'_>,
     target: Target<'_>,
     (pool, origin): (&PoolPlan, &OriginPlan),
     body: Option<Vec<u8>>,
@@ -180,14 +184,17 @@ async fn attempt(
     if upstream.reused() {
         stats.reused.inc();
     }
-    let framing = exchange.meaning.framing;
-    let out = upstream.request.begin(framing);
-    if let Err(error) = request_head::write(stage, exchange, target, (pool, origin), out) {
+    upstream.socket_key = socket_key(stage, exchange, &upstream);
+    let socket_key = upstream.socket_key;
+    let plan = RequestPlan { stage, exchange, target, pool, origin, socket_key };
+    if let Err(error) = request_head::begin(plan, &mut upstream.wire) {
         let failure = Failure::new(Reason::Internal, Progress::ReplyBegun).because(&error);
         return Err((failure, None));
     }
-    upstream.upload.meter =
-        Meter::new(exchange.request().method.is_idempotent() && pool.config.retries.attempts > 0);
+    // A stream may come back unprocessed, and then any request is sent again.
+    let repeatable =
+        exchange.request().method.is_idempotent() || matches!(upstream.wire, Wire::H2(_));
+    upstream.upload.meter = Meter::new(repeatable && pool.config.retries.attempts > 0);
     upstream.upload.expects = exchange.meaning.expect_continue;
     if let Some(body) = body.filter(|body| !body.is_empty())
         && let Err(error) = upstream.resend(&body)
@@ -205,13 +212,27 @@ async fn attempt(
             Ok(upstream)
         }
         Err(mut failure) => {
-            failure.stale = upstream.reused()
-                && failure.progress == Progress::NoReply
-                && failure.refusal.reason == Reason::ClosedEarly;
+            failure.stale = failure.progress == Progress::Unprocessed
+                || (upstream.reused()
+                    && failure.progress == Progress::NoReply
+                    && failure.refusal.reason == Reason::ClosedEarly);
             let body = upstream.upload.meter.replay().map(<[u8]>::to_vec);
             Err((failure, body))
         }
     }
+}
+
+/// The key of a WebSocket handshake that only the origin's side has.
+fn socket_key(
+    stage: Stage<'_>,
+    exchange: &Exchange,
+    upstream: &Upstream,
+) -> Option<[u8; websocket::KEY_LEN]> {
+    let protocol = exchange.text(exchange.meaning.upgrade?);
+    let one_sided = exchange.request().version == Version::Http2
+        && matches!(upstream.wire, Wire::H1(_))
+        && protocol.eq_ignore_ascii_case(b"websocket");
+    one_sided.then(|| websocket::key([stage.worker.random(), stage.worker.random()]))
 }
 
 /// Takes an idle connection or makes one.
@@ -234,6 +255,17 @@ async fn acquire(
     };
     drop(addresses);
     let private = origin.transport.proxy.is_some();
+    let protocols = &pool.config.protocols;
+    if protocols.http2 && !private && !needs_http1(exchange, protocols) {
+        let endpoints = Endpoints { client: exchange.peer.address, local: exchange.peer.local };
+        // Boxed, since making a connection is rare and its future is large.
+        let tunnel = exchange.meaning.upgrade.is_some();
+        let at = (endpoints, tunnel);
+        let stream = Box::pin(streams::acquire(stage, (pool, origin), address, at));
+        if let Some(upstream) = stream.await? {
+            return Ok(begun(upstream, origin));
+        }
+    }
     if !private {
         if let Some(kept) = worker.idle.borrow_mut().take(address, &origin.transport) {
             worker.stats().pool_local.inc();
@@ -247,21 +279,15 @@ async fn acquire(
         }
     }
     worker.stats().pool_miss.inc();
-    let breakers = &pool.config.circuit_breakers;
-    let listener = stage.listener.stats.shard(worker.index);
-    let stats = origin.live.stats.shard(worker.index);
-    for (count, most, limit, at) in [
-        (&origin.live.connections, breakers.connections, Limit::OriginConnections, 0),
-        (&origin.live.pending, breakers.pending, Limit::OriginPending, 1),
-    ] {
-        if count.load(Relaxed) >= most {
-            listener.hit(limit);
-            stats.breaker_hits.get(at).inspect(|counter| counter.inc());
-            return Err(Failure::new(Reason::ConnectionLimit, nothing));
-        }
-    }
+    upstream::within_breakers(stage, pool, origin)?;
     // Boxed, since a new connection is rare and its future is large.
     Box::pin(make(stage, exchange, (pool, origin), turn)).await
+}
+
+/// Whether a request can be served over HTTP/1.1 only: a tunnel where both protocols are spoken,
+/// as few origins allow tunnels on streams.
+fn needs_http1(exchange: &Exchange, protocols: &UpstreamProtocols) -> bool {
+    exchange.meaning.upgrade.is_some() && protocols.http1
 }
 
 fn begun(mut upstream: Box<Upstream>, origin: &OriginPlan) -> Box<Upstream> {
@@ -283,10 +309,12 @@ async fn make(
     let mut last = Failure::new(Reason::DnsUnknown, Progress::NothingWritten);
     for address in addresses.iter().cycle().skip(turn).take(addresses.len().min(ADDRESSES_TRIED)) {
         let key = Key { address: *address, transport: origin.transport.clone() };
-        match upstream::connect(pool, origin, &key, endpoints, stage.timer).await {
+        let asked = (endpoints, Offer::Http1);
+        match upstream::connect(pool, origin, &key, asked, stage.timer).await {
             Ok((stream, open)) => {
                 stats.connects.inc();
-                return Ok(begun(Upstream::new(stream, key, open), origin));
+                let wire = Wire::H1(H1Link::new(stream));
+                return Ok(begun(Upstream::new(wire, key, open), origin));
             }
             Err(error) => {
                 stats.connect_failures.inc();

@@ -12,12 +12,12 @@ use rustls::{CipherSuite, ProtocolVersion};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Counts and logs.
-pub(crate) fn write(stage: Stage<'_>, exchange: &Exchange, client: &Client) {
+pub(crate) fn write(stage: Stage<'_>, exchange: &Exchange, client: &Client<'_>) {
     let stats = stage.listener.stats.shard(stage.worker.index);
     let outcome = &exchange.outcome;
     let class = usize::from(outcome.status / 100).saturating_sub(1);
     stats.replies.get(class).inspect(|counter| counter.inc());
-    stats.bytes_in.add(client.body.seen());
+    stats.bytes_in.add(client.link.seen());
     stats.bytes_out.add(outcome.bytes_out);
     let us = u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX);
     stats.latency.record(us);
@@ -37,7 +37,7 @@ pub(crate) fn write(stage: Stage<'_>, exchange: &Exchange, client: &Client) {
     {
         let (host, pool) = target_names(stage, exchange);
         let request = exchange.request();
-        let (tls_version, tls_cipher) = tls(&client.stream);
+        let (tls_version, tls_cipher) = client.tls();
         log.record(&AccessRecord {
             time_unix_ms: unix_ms(),
             client: exchange.client,
@@ -45,10 +45,10 @@ pub(crate) fn write(stage: Stage<'_>, exchange: &Exchange, client: &Client) {
             scheme: if exchange.peer.https { "https" } else { "http" },
             host: exchange.host().as_bytes(),
             target: exchange.text(request.target.whole),
-            protocol: if request.version == Version::Http11 { "HTTP/1.1" } else { "HTTP/1.0" },
+            protocol: protocol(request.version),
             status: outcome.status,
             bytes_out: outcome.bytes_out,
-            bytes_in: client.body.seen(),
+            bytes_in: client.link.seen(),
             duration_us: us,
             upstream_us: outcome.upstream_us,
             listener: &stage.listener.config.name,
@@ -75,10 +75,14 @@ pub(crate) struct Refused<'a> {
     pub(crate) status: u16,
     pub(crate) bytes_out: u64,
     pub(crate) reason: &'static str,
+    pub(crate) tls: TlsFacts,
 }
 
+/// Version and cipher suite of a client's TLS, as the standards write them.
+pub(crate) type TlsFacts = (Option<&'static str>, Option<&'static str>);
+
 /// Counts and logs a request that did not become an exchange.
-pub(crate) fn refused(stage: Stage<'_>, client: &Client, refused: &Refused<'_>) {
+pub(crate) fn refused(stage: Stage<'_>, refused: &Refused<'_>) {
     let stats = stage.listener.stats.shard(stage.worker.index);
     stats.requests.inc();
     let class = usize::from(refused.status / 100).saturating_sub(1);
@@ -91,7 +95,7 @@ pub(crate) fn refused(stage: Stage<'_>, client: &Client, refused: &Refused<'_>) 
     let known = |part: fn(&RequestHead) -> Span| {
         refused.head.map_or(&b"-"[..], |(head, bytes)| part(head).get(bytes))
     };
-    let (tls_version, tls_cipher) = tls(&client.stream);
+    let (tls_version, tls_cipher) = refused.tls;
     log.record(&AccessRecord {
         time_unix_ms: unix_ms(),
         client: refused.peer.address.ip().to_canonical(),
@@ -101,8 +105,7 @@ pub(crate) fn refused(stage: Stage<'_>, client: &Client, refused: &Refused<'_>) 
         target: known(|head| head.target.whole),
         protocol: match refused.head.map(|(head, _)| head.version) {
             None => "-",
-            Some(Version::Http11) => "HTTP/1.1",
-            Some(_) => "HTTP/1.0",
+            Some(version) => protocol(version),
         },
         status: refused.status,
         bytes_out: refused.bytes_out,
@@ -123,8 +126,17 @@ pub(crate) fn refused(stage: Stage<'_>, client: &Client, refused: &Refused<'_>) 
     });
 }
 
-/// Version and cipher suite of a client's TLS connection, as the standards write them.
-fn tls(stream: &Stream) -> (Option<&'static str>, Option<&'static str>) {
+/// The version as access logs have it.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::Http10 => "HTTP/1.0",
+        Version::Http11 => "HTTP/1.1",
+        Version::Http2 => "HTTP/2.0",
+    }
+}
+
+/// Reads them off a connection.
+pub(crate) fn tls_facts(stream: &Stream) -> TlsFacts {
     let Stream::Tls(stream) = stream else { return (None, None) };
     let Session::Server(session) = stream.session() else { return (None, None) };
     let version = match session.protocol_version() {

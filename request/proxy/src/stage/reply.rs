@@ -1,19 +1,24 @@
 //! Stage: the reply, be it an origin's or Weir's own; the one place that writes to a client.
 
+use crate::codec::h2_stream::H2Link;
 use crate::exchange::{Client, Exchange, Stage, Target};
 use crate::lifecycle::Refusal;
+use crate::link::Link;
 use crate::reason::Reason;
 use crate::relay::{Meter, MoveFault, Pace, Waits, poll_move};
 use crate::stage::route::{self, RedirectTo};
 use crate::timer;
+use crate::tunnel::{self, Tunnel};
 use crate::upstream::wait::{poll_upload, upload_pace};
-use crate::upstream::{Flow, Upstream};
+use crate::upstream::{Flow, Upstream, Wire};
+use crate::websocket;
 use crate::worker::Worker;
 use core_model::config::{Hsts, RouteRules};
 use core_wire::h1::Framing;
 use core_wire::h1::head::{Field, Known, Version};
 use core_wire::h1::response::ResponseMeaning;
 use core_wire::h1::write::{HeadWriter, WriteError, reason as phrase};
+use core_wire::write::WriteHead;
 use process_runtime::metrics::Limit;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -25,7 +30,7 @@ const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) async fn stream(
     stage: Stage<'_>,
     exchange: &mut Exchange,
-    client: &mut Client,
+    client: &mut Client<'_>,
     target: Target<'_>,
     mut upstream: Box<Upstream>,
 ) -> Result<(), Refusal> {
@@ -41,26 +46,24 @@ pub(crate) async fn stream(
         let class = usize::from(status / 100).saturating_sub(1);
         stats.replies.get(class).inspect(|counter| counter.inc());
     }
-    let tunnel = status == 101;
+    let tunnel = is_tunnel(exchange, &upstream);
     // A body that the client still owes cannot be told from its next request.
     exchange.keep &= !tunnel && upstream.upload.flow == Flow::Done && !stage.ends();
     let framing = to_client(exchange, meaning.framing);
-    if let Err(error) = head(stage, exchange, client, target, &upstream, (meaning, framing)) {
+    let reply = Reply { stage, exchange, target, upstream: &upstream, meaning, framing, tunnel };
+    if let Err(error) = reply.head(client) {
         return Err(Refusal { reason: Reason::BadReply, detail: Some(error.to_string()) });
     }
-    let head_len = upstream.parser.head().len;
-    if let Some(buffer) = &mut upstream.reply.buffer {
-        buffer.consume(head_len);
-    }
+    upstream.consume_head();
     let mut download = Meter::new(false);
     let moved = if tunnel {
         stage.listener.stats.shard(stage.worker.index).tunnels.inc();
-        tunnel_begin(client, &mut upstream);
+        tunnel::begin(client, &mut upstream);
         let idle = stage.listener.config.timeouts.tunnel_idle;
-        let mut tunnel = Tunnel { stage, download: &mut download, up: false, down: false, idle };
+        let mut tunnel = Tunnel::new(stage, &mut download, idle);
         poll_fn(|cx| tunnel.poll(cx, client, &mut upstream)).await
     } else {
-        upstream.reply.begin(meaning.framing, u64::MAX);
+        upstream.begin_reply(meaning.framing);
         let mut down = Download { stage, pool, meter: &mut download };
         poll_fn(|cx| down.poll(cx, client, &mut upstream)).await
     };
@@ -68,12 +71,13 @@ pub(crate) async fn stream(
     exchange.outcome.complete = moved.is_ok();
     if let Err(refusal) = moved {
         exchange.keep = false;
-        if framing == Framing::Eof {
-            // A cut body without a length looks whole unless the connection is reset.
-            let _ = process_runtime::sockets::reset_on_close(client.stream.tcp());
+        if framing == Framing::Eof || matches!(client.link, Link::H2(_)) {
+            // A cut body without a length looks whole unless the connection is reset, and a stream
+            // has no other way to be cut.
+            client.link.abort();
         }
         if upstream.upload.flow != Flow::Done {
-            let _ = process_runtime::sockets::reset_on_close(upstream.stream.tcp());
+            upstream.link().abort();
         }
         exchange.outcome.reason = Some(refusal.reason);
         exchange.outcome.detail = refusal.detail;
@@ -81,6 +85,16 @@ pub(crate) async fn stream(
     }
     upstream.release(stage, pool);
     Ok(())
+}
+
+/// Whether from here on both sides are streams of bytes.
+fn is_tunnel(exchange: &Exchange, upstream: &Upstream) -> bool {
+    let status = upstream.parser.head().status;
+    match upstream.wire {
+        Wire::H1(_) => status == 101,
+        // RFC 8441 §4: a stream has no 101, the request itself asks for the tunnel.
+        Wire::H2(_) => exchange.meaning.upgrade.is_some() && status / 100 == 2,
+    }
 }
 
 /// The framing towards the client of a body that came in `framing`.
@@ -95,49 +109,102 @@ fn to_client(exchange: &mut Exchange, framing: Framing) -> Framing {
     }
 }
 
-fn head(
-    stage: Stage<'_>,
-    exchange: &Exchange,
-    client: &mut Client,
-    target: Target<'_>,
-    upstream: &Upstream,
-    (meaning, framing): (ResponseMeaning, Framing),
-) -> Result<(), WriteError> {
-    let reply = upstream.parser.head();
-    let buffer = upstream.reply.buffer.as_ref().map_or(&[][..], |b| b.filled());
-    let rules = route::rules(stage, target);
-    let mut out = HeadWriter::new(client.reply.begin(framing));
-    out.status_line(reply.status)?;
-    let changed = target.route.effect.reply_headers;
-    out.copy_run(buffer, &reply.fields, |field: &Field| {
-        let dropped = field.hop || (changed && is_replaced(&rules, field.name.get(buffer)));
-        !dropped
-    })?;
-    if !reply.fields.iter().any(|field| field.known == Known::Date) {
-        out.date(&stage.worker.date());
+/// Passes an interim reply on.
+pub(crate) fn interim(client: &mut Client<'_>, upstream: &Upstream) -> Result<(), WriteError> {
+    fn write(out: &mut impl WriteHead, upstream: &Upstream) -> Result<(), WriteError> {
+        let head = upstream.parser.head();
+        out.status(head.status)?;
+        out.copy_run(upstream.head_bytes(), &head.fields, |field| !field.hop)
     }
-    if changed {
-        added(&rules, exchange, &mut out)?;
-    }
-    match (framing, meaning.declared) {
-        (Framing::None, Some(length)) if exchange.is_head() || reply.status == 304 => {
-            out.content_length(length);
+    match &mut client.link {
+        Link::H1(h1) => {
+            let mut out = HeadWriter::new(h1.sender.interim());
+            write(&mut out, upstream)?;
+            out.finish();
+            Ok(())
         }
-        _ => out.framing(framing),
+        Link::H2(h2) => h2.interim(|out| write(out, upstream)),
     }
-    match meaning.upgrade {
-        Some(protocol) if reply.status == 101 => {
-            out.connection(b"Upgrade")?;
-            out.field(b"Upgrade", protocol.get(buffer))?;
+}
+
+/// An origin's reply with what decides over its head.
+struct Reply<'a> {
+    stage: Stage<'a>,
+    exchange: &'a Exchange,
+    target: Target<'a>,
+    upstream: &'a Upstream,
+    meaning: ResponseMeaning,
+    /// The framing towards the client.
+    framing: Framing,
+    tunnel: bool,
+}
+
+impl Reply<'_> {
+    /// Writes the head for the client.
+    fn head(&self, client: &mut Client<'_>) -> Result<(), WriteError> {
+        match &mut client.link {
+            Link::H1(h1) => {
+                let mut out = HeadWriter::new(h1.sender.begin(self.framing));
+                self.write(&mut out, if self.tunnel { 101 } else { self.status() })?;
+                out.finish();
+                Ok(())
+            }
+            Link::H2(h2) => {
+                let status = if self.tunnel { 200 } else { self.status() };
+                h2.head(self.framing, self.tunnel, |out| self.write(out, status))
+            }
         }
-        _ => connection(exchange, &mut out)?,
     }
-    out.finish();
-    Ok(())
+
+    fn status(&self) -> u16 {
+        self.upstream.parser.head().status
+    }
+
+    fn write(&self, out: &mut impl WriteHead, status: u16) -> Result<(), WriteError> {
+        let Self { stage, exchange, target, upstream, meaning, .. } = *self;
+        let reply = upstream.parser.head();
+        let buffer = upstream.head_bytes();
+        let rules = route::rules(stage, target);
+        out.status(status)?;
+        let changed = target.route.effect.reply_headers;
+        // A stream has no handshake of WebSocket beyond its head (RFC 8441 §5).
+        let bridged = self.tunnel && exchange.request().version == Version::Http2;
+        out.copy_run(buffer, &reply.fields, |field: &Field| {
+            let dropped = field.hop
+                || (changed && is_replaced(&rules, field.name.get(buffer)))
+                || (bridged && field.known == Known::SecWebSocketAccept);
+            !dropped
+        })?;
+        if !reply.fields.iter().any(|field| field.known == Known::Date) {
+            out.date(&stage.worker.date());
+        }
+        if changed {
+            added(&rules, exchange, out)?;
+        }
+        match (self.framing, meaning.declared) {
+            (Framing::None, Some(length)) if exchange.is_head() || reply.status == 304 => {
+                out.content_length(length);
+            }
+            _ if self.tunnel => {}
+            (framing, _) => out.framing(framing),
+        }
+        if !self.tunnel {
+            return connection(exchange, out);
+        }
+        if let Some(protocol) = exchange.meaning.upgrade {
+            out.upgrade(exchange.text(protocol))?;
+        }
+        match (&upstream.wire, exchange.field(Known::SecWebSocketKey)) {
+            (Wire::H2(_), Some(key)) if !bridged => {
+                out.own(Known::SecWebSocketAccept, &websocket::accept(key))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Tells a client what becomes of the connection where its version does not say so.
-fn connection(exchange: &Exchange, out: &mut HeadWriter<'_>) -> Result<(), WriteError> {
+fn connection(exchange: &Exchange, out: &mut impl WriteHead) -> Result<(), WriteError> {
     match (exchange.keep, exchange.request().version) {
         (false, Version::Http11) => out.connection(b"close"),
         (true, Version::Http10) => out.connection(b"keep-alive"),
@@ -158,7 +225,7 @@ fn is_replaced(rules: &[&RouteRules; 3], name: &[u8]) -> bool {
 fn added(
     rules: &[&RouteRules; 3],
     exchange: &Exchange,
-    out: &mut HeadWriter<'_>,
+    out: &mut impl WriteHead,
 ) -> Result<(), WriteError> {
     if exchange.peer.https
         && let Some(hsts) = rules.iter().rev().find_map(|rule| rule.hsts.as_ref())
@@ -193,7 +260,7 @@ impl Download<'_> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut Client,
+        client: &mut Client<'_>,
         upstream: &mut Upstream,
     ) -> Poll<Result<(), Refusal>> {
         loop {
@@ -203,12 +270,7 @@ impl Download<'_> {
                 // The reply is whole without the rest of the request.
                 upstream.upload.flow = Flow::Stopped;
             }
-            match poll_move(
-                cx,
-                (&mut upstream.stream, &mut upstream.reply),
-                (&mut client.stream, &mut client.reply),
-                self.meter,
-            ) {
+            match poll_move(cx, &mut upstream.link(), &mut client.link, self.meter) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(move_refusal(fault))),
                 Poll::Pending => {}
@@ -227,14 +289,14 @@ impl Download<'_> {
 
     fn pace(
         &mut self,
-        client: &Client,
+        client: &Client<'_>,
         upstream: &mut Upstream,
     ) -> Result<u32, (Reason, Option<Limit>)> {
         if self.stage.is_over() {
             return Err((Reason::DrainTimeout, None));
         }
         let config = &self.stage.listener.config;
-        let blocked = !upstream.reply.data().is_empty() || client.reply.waiting() > 0;
+        let blocked = !upstream.link().data().is_empty() || client.link.waiting() > 0;
         let pace = if blocked {
             let waits = Waits::Client(config.limits.body_min_rate);
             self.meter.pace(config.timeouts.body_idle, waits)
@@ -263,80 +325,11 @@ fn move_refusal(fault: MoveFault) -> Refusal {
     Refusal { reason, detail: Some(detail) }
 }
 
-/// From here on both sides are streams of bytes that end with their connection.
-fn tunnel_begin(client: &mut Client, upstream: &mut Upstream) {
-    client.body.begin(Framing::Eof, u64::MAX);
-    client.reply.tunnel();
-    upstream.reply.begin(Framing::Eof, u64::MAX);
-    upstream.request.tunnel();
-    upstream.upload.meter = Meter::new(false);
-}
-
-/// Two directions of bytes, each of which may end by itself.
-struct Tunnel<'a> {
-    stage: Stage<'a>,
-    download: &'a mut Meter,
-    up: bool,
-    down: bool,
-    idle: std::time::Duration,
-}
-
-impl Tunnel<'_> {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut Client,
-        upstream: &mut Upstream,
-    ) -> Poll<Result<(), Refusal>> {
-        loop {
-            if !self.up
-                && poll_move(
-                    cx,
-                    (&mut client.stream, &mut client.body),
-                    (&mut upstream.stream, &mut upstream.request),
-                    &mut upstream.upload.meter,
-                )
-                .is_ready()
-            {
-                self.up = true;
-                let _ = upstream.stream.poll_shutdown(cx);
-            }
-            if !self.down
-                && poll_move(
-                    cx,
-                    (&mut upstream.stream, &mut upstream.reply),
-                    (&mut client.stream, &mut client.reply),
-                    self.download,
-                )
-                .is_ready()
-            {
-                self.down = true;
-                let _ = client.stream.poll_shutdown(cx);
-            }
-            if self.up && self.down {
-                return Poll::Ready(Ok(()));
-            }
-            if self.stage.is_over() {
-                return Poll::Ready(Err(Reason::DrainTimeout.into()));
-            }
-            let last = self.download.last().max(upstream.upload.meter.last());
-            let idle = timer::tick_after(self.idle).saturating_sub(timer::now());
-            let end = last.saturating_add(idle);
-            if timer::passed(end) {
-                let stats = self.stage.listener.stats.shard(self.stage.worker.index);
-                stats.hit(Limit::TunnelIdle);
-                return Poll::Ready(Err(Reason::TunnelIdle.into()));
-            }
-            ready!(self.stage.timer.poll(cx, end.min(self.stage.end())));
-        }
-    }
-}
-
 /// Answers with a redirect.
 pub(crate) fn redirect(
     stage: Stage<'_>,
     exchange: &mut Exchange,
-    client: &mut Client,
+    client: &mut Client<'_>,
     to: &RedirectTo,
 ) {
     exchange.outcome.status = to.status;
@@ -349,7 +342,7 @@ pub(crate) fn redirect(
 fn own(
     stage: Stage<'_>,
     exchange: &mut Exchange,
-    client: &mut Client,
+    client: &mut Client<'_>,
     (status, body): (u16, &[u8]),
     more: &[(&str, &str)],
 ) {
@@ -358,7 +351,7 @@ fn own(
     exchange.keep &= match exchange.meaning.framing {
         Framing::None => true,
         Framing::Exact(length) => {
-            length.saturating_sub(client.body.seen()) <= DRAIN_BYTES_MAX
+            length.saturating_sub(client.link.seen()) <= DRAIN_BYTES_MAX
                 && !exchange.meaning.expect_continue
         }
         Framing::Chunked => !exchange.meaning.expect_continue,
@@ -367,33 +360,49 @@ fn own(
     exchange.keep &= !stage.ends();
     let framing =
         if exchange.is_head() { Framing::None } else { Framing::Exact(body.len() as u64) };
-    let mut head = HeadWriter::new(client.reply.begin(framing));
-    let mut write = || -> Result<(), WriteError> {
-        head.status_line(status)?;
-        head.date(&stage.worker.date());
-        for (name, value) in more {
-            head.field(name.as_bytes(), value.as_bytes())?;
+    let date = stage.worker.date();
+    let shared: &Exchange = exchange;
+    let written = match &mut client.link {
+        Link::H1(h1) => {
+            let mut out = HeadWriter::new(h1.sender.begin(framing));
+            own_head(&mut out, shared, (status, body.len()), &date, more).map(|()| out.finish())
         }
-        head.content_length(body.len() as u64);
-        connection(exchange, &mut head)
+        Link::H2(h2) => {
+            h2.head(framing, false, |out| own_head(out, shared, (status, body.len()), &date, more))
+        }
     };
-    if write().is_err() {
+    if written.is_err() {
         exchange.keep = false;
         exchange.outcome.reason = Some(Reason::Internal);
         return;
     }
-    head.finish();
-    let copied = if framing == Framing::None { Ok(()) } else { client.reply.copy(body) };
-    if copied.and_then(|()| client.reply.finish(b"")).is_ok() {
+    let copied = if framing == Framing::None { Ok(()) } else { client.link.copy(body) };
+    if copied.and_then(|()| client.link.finish(b"")).is_ok() {
         exchange.outcome.bytes_out = body.len() as u64;
     }
+}
+
+fn own_head(
+    out: &mut impl WriteHead,
+    exchange: &Exchange,
+    (status, length): (u16, usize),
+    date: &[u8; 29],
+    more: &[(&str, &str)],
+) -> Result<(), WriteError> {
+    out.status(status)?;
+    out.date(date);
+    for (name, value) in more {
+        out.field(name.as_bytes(), value.as_bytes())?;
+    }
+    out.content_length(length as u64);
+    connection(exchange, out)
 }
 
 /// Sees a reply to its end, whichever way the stages before went.
 pub(crate) async fn finish(
     stage: Stage<'_>,
     exchange: &mut Exchange,
-    client: &mut Client,
+    client: &mut Client<'_>,
     outcome: Result<(), Refusal>,
 ) {
     if let Err(refusal) = outcome {
@@ -406,25 +415,26 @@ pub(crate) async fn finish(
         }
         refuse(stage, exchange, client, refusal.reason);
     }
-    if client.reply.is_finished() && client.reply.waiting() > 0 {
+    if client.link.is_finished() && client.link.waiting() > 0 {
         let sent = send(stage, client).await;
         exchange.outcome.complete = sent;
         exchange.keep &= sent;
     }
-    if exchange.keep && !client.body.is_done() {
+    // A stream ends with its exchange; only a connection has to be cleared for what follows.
+    if exchange.keep && !client.link.is_received() && matches!(client.link, Link::H1(_)) {
         exchange.keep = drain(stage, client).await;
     }
 }
 
 /// Writes the small page of a refusal.
-fn refuse(stage: Stage<'_>, exchange: &mut Exchange, client: &mut Client, reason: Reason) {
+fn refuse(stage: Stage<'_>, exchange: &mut Exchange, client: &mut Client<'_>, reason: Reason) {
     let status = reason.status();
     exchange.outcome.status = status;
     if reason == Reason::BodyTooLarge {
         stage.listener.stats.shard(stage.worker.index).hit(Limit::BodyBytes);
     }
     if matches!(status, 400 | 408 | 413) {
-        exchange.keep &= client.body.is_done();
+        exchange.keep &= client.link.is_received();
     }
     let proxy_status = format!("weir; error={}", reason.proxy_status());
     let json = exchange.field(Known::Accept).is_some_and(wants_json);
@@ -469,19 +479,7 @@ pub(crate) fn malformed(
 ) -> usize {
     let (body, kind) = page(status, says, false);
     let mut head = HeadWriter::new(out);
-    let mut write = || -> Result<(), WriteError> {
-        head.status_line(status)?;
-        head.date(&worker.date());
-        head.field(b"Content-Type", kind.as_bytes())?;
-        head.field(b"Cache-Control", b"no-store")?;
-        if status == 405 {
-            head.field(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
-        }
-        head.field(b"Proxy-Status", b"weir; error=http_request_error")?;
-        head.content_length(body.len() as u64);
-        if keep { Ok(()) } else { head.connection(b"close") }
-    };
-    if write().is_err() {
+    if malformed_head(&mut head, worker, (status, kind, body.len()), keep).is_err() {
         return 0;
     }
     head.finish();
@@ -492,11 +490,48 @@ pub(crate) fn malformed(
     body.len()
 }
 
+/// As [`malformed`], on a stream.
+pub(crate) fn malformed_stream(
+    worker: &Worker,
+    status: u16,
+    (says, bodyless): (&str, bool),
+    link: &mut H2Link,
+) -> usize {
+    let (body, kind) = page(status, says, false);
+    let length = body.len();
+    let framing = if bodyless { Framing::None } else { Framing::Exact(length as u64) };
+    let written =
+        link.head(framing, false, |out| malformed_head(out, worker, (status, kind, length), true));
+    if bodyless {
+        return 0;
+    }
+    let queued = written.is_ok() && link.queue(body.as_bytes()).is_ok();
+    if queued && link.finish(b"").is_ok() { length } else { 0 }
+}
+
+fn malformed_head(
+    out: &mut impl WriteHead,
+    worker: &Worker,
+    (status, kind, length): (u16, &str, usize),
+    keep: bool,
+) -> Result<(), WriteError> {
+    out.status(status)?;
+    out.date(&worker.date());
+    out.field(b"Content-Type", kind.as_bytes())?;
+    out.field(b"Cache-Control", b"no-store")?;
+    if status == 405 {
+        out.field(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")?;
+    }
+    out.field(b"Proxy-Status", b"weir; error=http_request_error")?;
+    out.content_length(length as u64);
+    if keep { Ok(()) } else { out.connection(b"close") }
+}
+
 /// Writes what waits for the client; false when it does not take it.
-pub(crate) async fn send(stage: Stage<'_>, client: &mut Client) -> bool {
+pub(crate) async fn send(stage: Stage<'_>, client: &mut Client<'_>) -> bool {
     let idle = timer::tick_after(stage.listener.config.timeouts.body_idle);
     let deadline = idle.min(stage.end());
-    poll_fn(|cx| match client.reply.poll_flush(&mut client.stream, cx) {
+    poll_fn(|cx| match client.link.poll_flush(cx) {
         Poll::Ready(result) => Poll::Ready(result.is_ok()),
         Poll::Pending => stage.timer.poll(cx, deadline).map(|()| false),
     })
@@ -504,17 +539,17 @@ pub(crate) async fn send(stage: Stage<'_>, client: &mut Client) -> bool {
 }
 
 /// Reads what is left of a request body; false where that is too much, too slow or malformed.
-async fn drain(stage: Stage<'_>, client: &mut Client) -> bool {
+async fn drain(stage: Stage<'_>, client: &mut Client<'_>) -> bool {
     let deadline = timer::tick_after(std::time::Duration::from_secs(1));
-    let most = client.body.seen().saturating_add(DRAIN_BYTES_MAX);
+    let most = client.link.seen().saturating_add(DRAIN_BYTES_MAX);
     poll_fn(|cx| {
         loop {
-            match client.body.poll(&mut client.stream, cx) {
+            match client.link.poll_body(cx) {
                 Poll::Ready(Ok(crate::codec::h1_body::Got::End)) => return Poll::Ready(true),
                 Poll::Ready(Ok(crate::codec::h1_body::Got::Data)) => {
-                    let n = client.body.data().len();
-                    client.body.consume(n);
-                    if client.body.seen() > most {
+                    let n = client.link.data().len();
+                    client.link.consume(n);
+                    if client.link.seen() > most {
                         return Poll::Ready(false);
                     }
                 }

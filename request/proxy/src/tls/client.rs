@@ -4,7 +4,7 @@ use super::io::HandshakeError;
 use super::server::TlsError;
 use super::{HandshakeLimits, Session, TlsStream};
 use crate::timer::{self, Timer};
-use core_model::config::UpstreamTls;
+use core_model::config::{Pool, Protocol, UpstreamTls};
 use process_runtime::origin_tls::{self, Trust};
 use rustls::ClientConfig;
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -21,7 +21,7 @@ const SESSIONS_MAX: usize = 256;
 ///
 /// # Errors
 /// When an authority or the client certificate cannot be used.
-pub(crate) fn client_config(pool: &str, tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn client_config(pool: &Pool, tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
     let trust = match tls {
         UpstreamTls { verify: false, .. } => Trust::Anything,
         UpstreamTls { authorities, .. } if authorities.is_empty() => Trust::System,
@@ -29,11 +29,26 @@ pub(crate) fn client_config(pool: &str, tls: &UpstreamTls) -> Result<Arc<ClientC
     };
     let config = origin_tls::client_config(trust, tls.client_certificate.as_ref());
     let mut config = config.map_err(|error| TlsError::Settings {
-        owner: format!("pool {pool}"),
+        owner: format!("pool {}", pool.name),
         cause: error.to_string(),
     })?;
+    let offered =
+        [(pool.protocols.http2, Protocol::Http2), (pool.protocols.http1, Protocol::Http1)];
+    config.alpn_protocols =
+        offered.iter().filter(|(on, _)| *on).map(|(_, p)| p.alpn().to_vec()).collect();
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     Ok(Arc::new(config))
+}
+
+/// `config` with HTTP/1.1 as the only offer.
+pub(crate) fn http1_only(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+    let only = vec![Protocol::Http1.alpn().to_vec()];
+    if config.alpn_protocols == only {
+        return config.clone();
+    }
+    let mut config = ClientConfig::clone(config);
+    config.alpn_protocols = only;
+    Arc::new(config)
 }
 
 /// Runs a handshake with an origin.

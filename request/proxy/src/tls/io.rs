@@ -90,6 +90,14 @@ impl TlsStream {
         &self.session
     }
 
+    /// The protocol that ALPN chose.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match &self.session {
+            Session::Server(tls) => tls.alpn_protocol(),
+            Session::Client(tls) => tls.alpn_protocol(),
+        }
+    }
+
     /// Puts bytes in front of what the socket will give (left over from a PROXY header).
     pub(crate) fn unread(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {

@@ -183,7 +183,8 @@ pub(crate) fn server_config(
     };
     let names = Arc::new(Resolver::new(tls)?);
     let mut config = builder.with_cert_resolver(names.clone());
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols =
+        listener.protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.clone();
     // One ticket: every further one costs its sealing and nobody keeps it.

@@ -66,6 +66,15 @@ pub(crate) struct Endpoints {
     pub(crate) local: SocketAddr,
 }
 
+/// What is offered by ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Every protocol of the pool.
+    All,
+    /// HTTP/1.1 only.
+    Http1,
+}
+
 /// Connects to `key.address` for `pool`.
 ///
 /// # Errors
@@ -74,7 +83,7 @@ pub(crate) async fn connect(
     pool: &PoolPlan,
     origin: &OriginPlan,
     key: &Key,
-    endpoints: Endpoints,
+    (endpoints, offer): (Endpoints, Offer),
     timer: &Timer,
 ) -> Result<(Stream, OpenGuard), ConnectError> {
     origin.live.pending.fetch_add(1, Relaxed);
@@ -102,7 +111,11 @@ pub(crate) async fn connect(
             .ok_or(ConnectError::Timeout(timeouts.connect))?
             .map_err(ConnectError::Tcp)?;
     }
-    let (Some(config), Some(name)) = (&key.transport.client, &key.transport.server_name) else {
+    let config = match offer {
+        Offer::All => &key.transport.client,
+        Offer::Http1 => &key.transport.client_http1,
+    };
+    let (Some(config), Some(name)) = (config, &key.transport.server_name) else {
         return Ok((Stream::Plain(tcp), open));
     };
     let limits = HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: timeouts.handshake };

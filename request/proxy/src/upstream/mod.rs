@@ -5,18 +5,25 @@ mod link;
 pub(crate) mod pool;
 pub(crate) mod request_head;
 pub(crate) mod resolve;
+pub(crate) mod streams;
 pub(crate) mod wait;
 
 pub(crate) use connect::connect;
-pub(crate) use link::{Flow, Upstream};
+pub(crate) use link::{Flow, Upstream, Wire};
 pub(crate) use pool::{IdlePool, SharedPool};
+pub(crate) use streams::StreamPool;
 
-use crate::plan::Transport;
+use crate::exchange::Stage;
+use crate::plan::{OriginPlan, PoolPlan, Transport};
+use crate::reason::Reason;
+use core_balance::retry::Progress;
 use process_runtime::live::OriginLive;
+use process_runtime::metrics::Limit;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use wait::Failure;
 
 /// Who a connection leads to and what was proved on it. Transports are interned by value, hence
 /// equal ones are the same object.
@@ -72,23 +79,57 @@ impl hashbrown::Equivalent<Key> for KeyRef<'_> {
     }
 }
 
+/// Whether another connection to `origin` may be made.
+///
+/// # Errors
+/// When one of its circuit breakers forbids it.
+pub(crate) fn within_breakers(
+    stage: Stage<'_>,
+    pool: &PoolPlan,
+    origin: &OriginPlan,
+) -> Result<(), Failure> {
+    let breakers = &pool.config.circuit_breakers;
+    for (count, most, limit, at) in [
+        (&origin.live.connections, breakers.connections, Limit::OriginConnections, 0),
+        (&origin.live.pending, breakers.pending, Limit::OriginPending, 1),
+    ] {
+        if count.load(Relaxed) >= most {
+            let stats = origin.live.stats.shard(stage.worker.index);
+            stage.listener.stats.shard(stage.worker.index).hit(limit);
+            stats.breaker_hits.get(at).inspect(|counter| counter.inc());
+            return Err(Failure::new(Reason::ConnectionLimit, Progress::NothingWritten));
+        }
+    }
+    Ok(())
+}
+
 /// Counts a connection as open for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct OpenGuard(Arc<OriginLive>);
+pub(crate) struct OpenGuard {
+    live: Arc<OriginLive>,
+    counts: bool,
+}
 
 impl OpenGuard {
     pub(crate) fn new(live: &Arc<OriginLive>) -> Self {
         live.connections.fetch_add(1, Relaxed);
-        Self(live.clone())
+        Self { live: live.clone(), counts: true }
+    }
+
+    /// For a stream of a connection that is counted already.
+    pub(crate) fn of_stream(live: &Arc<OriginLive>) -> Self {
+        Self { live: live.clone(), counts: false }
     }
 
     pub(crate) fn live(&self) -> &Arc<OriginLive> {
-        &self.0
+        &self.live
     }
 }
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
+        if self.counts {
+            self.live.connections.fetch_sub(1, Relaxed);
+        }
     }
 }

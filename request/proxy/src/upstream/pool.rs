@@ -4,7 +4,8 @@
 //! for [`DEMOTE_AFTER_TICKS`] moves to the shared level, where any worker finds it; so what one
 //! worker opened serves another, and quiet workers do not hoard.
 
-use super::{Key, KeyRef, OpenGuard, Upstream};
+use super::{Key, KeyRef, OpenGuard, Upstream, Wire};
+use crate::link::H1Link;
 use crate::plan::Transport;
 use crate::stream::Stream;
 use crate::timer;
@@ -33,17 +34,18 @@ impl Upstream {
     /// Whether the origin neither closed it nor sent anything. Asks the kernel only when the
     /// reactor saw something happen.
     fn is_quiet(&mut self) -> bool {
-        if let Stream::Tls(tls) = &self.stream
+        let Some(H1Link { stream, .. }) = self.own() else { return false };
+        if let Stream::Tls(tls) = &*stream
             && !tls.is_clean()
         {
             return false;
         }
         let mut cx = Context::from_waker(Waker::noop());
-        match self.stream.tcp().poll_read_ready(&mut cx) {
+        match stream.tcp().poll_read_ready(&mut cx) {
             Poll::Pending => true,
             Poll::Ready(_) => {
                 let mut byte = [0];
-                matches!(self.stream.tcp().try_read(&mut byte),
+                matches!(stream.tcp().try_read(&mut byte),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
         }
@@ -160,7 +162,8 @@ impl SharedPool {
     /// Offers a quiet connection to all workers. The idle count is unchanged; where the connection
     /// cannot be moved it is closed.
     fn put(&self, kept: Box<Upstream>) {
-        let Upstream { stream, key, open, served, since, expires, .. } = *kept;
+        let Upstream { wire, key, open, served, since, expires, .. } = *kept;
+        let Wire::H1(H1Link { stream, .. }) = wire else { return };
         let (tcp, session) = match stream {
             Stream::Plain(tcp) => (tcp, None),
             Stream::Tls(tls) => {
@@ -198,7 +201,8 @@ impl SharedPool {
                 None => Stream::Plain(tcp),
                 Some(session) => Stream::Tls(Box::new(TlsStream::new(tcp, session))),
             };
-            let mut kept = Upstream::new(stream, parked.key, parked.open);
+            let wire = Wire::H1(H1Link::new(stream));
+            let mut kept = Upstream::new(wire, parked.key, parked.open);
             kept.served = parked.served;
             kept.since = parked.since;
             kept.expires = parked.expires;

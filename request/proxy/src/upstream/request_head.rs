@@ -4,76 +4,138 @@
 use crate::exchange::{Exchange, Stage, Target};
 use crate::plan::{OriginPlan, PoolPlan};
 use crate::stage::route;
+use crate::upstream::Wire;
+use crate::websocket;
 use core_model::config::{HeaderNamePolicy, RouteRules};
 use core_wire::forwarded::Element;
 use core_wire::h1::Framing;
 use core_wire::h1::head::{Field, Known, Method, Span};
 use core_wire::h1::write::{HeadWriter, WriteError};
+use core_wire::write::{Scheme, WriteHead};
 
-/// Writes the head of `exchange` for `origin` behind `out`.
-pub(crate) fn write(
-    stage: Stage<'_>,
-    exchange: &Exchange,
-    target: Target<'_>,
-    (pool, origin): (&PoolPlan, &OriginPlan),
-    out: &mut Vec<u8>,
-) -> Result<(), WriteError> {
+/// What decides over the head of a request to an origin.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestPlan<'a> {
+    pub(crate) stage: Stage<'a>,
+    pub(crate) exchange: &'a Exchange,
+    pub(crate) target: Target<'a>,
+    pub(crate) pool: &'a PoolPlan,
+    pub(crate) origin: &'a OriginPlan,
+    /// The key of a WebSocket handshake that Weir makes for a client without one.
+    pub(crate) socket_key: Option<[u8; websocket::KEY_LEN]>,
+}
+
+/// Starts the request on `wire` with its head.
+pub(crate) fn begin(plan: RequestPlan<'_>, wire: &mut Wire) -> Result<(), WriteError> {
+    let meaning = &plan.exchange.meaning;
+    match wire {
+        Wire::H1(h1) => {
+            let mut out = HeadWriter::new(h1.sender.begin(meaning.framing));
+            write(plan, &mut out)?;
+            out.finish();
+            Ok(())
+        }
+        Wire::H2(h2) => {
+            let tunnel = meaning.upgrade.is_some();
+            h2.head(meaning.framing, tunnel, |out| write(plan, out))
+        }
+    }
+}
+
+fn write<W: WriteHead>(plan: RequestPlan<'_>, out: &mut W) -> Result<(), WriteError> {
+    let RequestPlan { stage, exchange, target, pool, origin, .. } = plan;
     let request = exchange.request();
     let buffer = exchange.head.filled();
     let rules = route::rules(stage, target);
-    let mut head = HeadWriter::new(out);
-    let method = request.method_span.get(buffer);
     let effect = target.route.effect;
-    let rewritten = effect.path.then(|| route::rewritten(exchange, &target.route.rules)).flatten();
-    match rewritten {
-        Some(path) => head.request_line(method, &path)?,
-        None => {
-            let end = request.target.query.map_or(request.target.path.end, |query| query.end);
-            let span = Span { start: request.target.path.start, end };
-            match span.get(buffer) {
-                // RFC 9112 §3.2.4: such a target is about the origin as a whole.
-                [] if request.method == Method::Options => head.request_line(method, b"*")?,
-                [] => head.request_line(method, b"/")?,
-                // The absolute form may have a query and no path.
-                whole @ [b'?', ..] => head.request_line(method, &[b"/", whole].concat())?,
-                _ => head.request_line_of(buffer, request.method_span, span),
-            }
-        }
-    }
-    host(exchange, origin, &mut head)?;
+    request_line(plan, out)?;
     let drop_odd = stage.listener.config.header_names == HeaderNamePolicy::Drop;
     let changed = effect.request_headers;
-    head.copy_run(buffer, &request.fields, |field| {
+    let bridged = exchange.meaning.upgrade.is_some();
+    out.copy_run(buffer, &request.fields, |field| {
         let dropped = field.hop
             || is_owned(field.known)
             || (drop_odd && field.odd_name)
-            || (changed && is_replaced(&rules, field.name.get(buffer)));
+            || (changed && is_replaced(&rules, field.name.get(buffer)))
+            || (bridged && W::MULTIPLEXED && field.known == Known::SecWebSocketKey);
         !dropped
     })?;
-    forwarding(exchange, origin, &mut head)?;
+    forwarding(exchange, origin, out)?;
     if changed {
         for (name, value) in rules.iter().flat_map(|r| &r.request_headers.set) {
-            head.field(name.as_bytes(), value.as_bytes())?;
+            out.field(name.as_bytes(), value.as_bytes())?;
         }
     }
     if exchange.meaning.te_trailers {
-        head.own(b"TE: ", b"trailers")?;
+        out.own(Known::Te, b"trailers")?;
     }
     match exchange.meaning.upgrade {
         Some(protocol) => {
-            head.connection(b"Upgrade")?;
-            head.own(b"Upgrade: ", protocol.get(buffer))?;
+            if let Some(key) = &plan.socket_key {
+                out.own(Known::SecWebSocketKey, key)?;
+            }
+            out.upgrade(protocol.get(buffer))?;
+            return Ok(());
         }
-        None if pool.config.keepalive.connections == 0 => head.connection(b"close")?,
+        None if pool.config.keepalive.connections == 0 => out.connection(b"close")?,
         None => {}
     }
-    head.framing(exchange.meaning.framing);
-    if exchange.meaning.framing == Framing::None && matches!(method, b"POST" | b"PUT" | b"PATCH") {
+    out.framing(exchange.meaning.framing);
+    let method = request.method;
+    if exchange.meaning.framing == Framing::None
+        && matches!(method, Method::Post | Method::Put | Method::Patch)
+    {
         // RFC 9110 §8.6: a method that expects content says that there is none.
-        head.content_length(0);
+        out.content_length(0);
     }
-    head.finish();
     Ok(())
+}
+
+/// Method, target and host.
+fn request_line(plan: RequestPlan<'_>, out: &mut impl WriteHead) -> Result<(), WriteError> {
+    let RequestPlan { exchange, target, origin, .. } = plan;
+    let request = exchange.request();
+    let buffer = exchange.head.filled();
+    let rewritten = if target.route.effect.path {
+        route::rewritten(exchange, &target.route.rules)
+    } else {
+        None
+    };
+    let end = request.target.query.map_or(request.target.path.end, |query| query.end);
+    let path = Span { start: request.target.path.start, end };
+    let scheme = if plan.pool.config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let whole = path.get(buffer);
+    if let Some(protocol) = exchange.meaning.upgrade {
+        let path = rewritten.as_deref().unwrap_or(if whole.is_empty() { b"/" } else { whole });
+        let host = host(exchange, origin);
+        let method: &[u8] = match request.method {
+            Method::Connect => b"GET",
+            _ => request.method_span.get(buffer),
+        };
+        return out.tunnel(method, scheme, host, path, protocol.get(buffer));
+    }
+    let method = request.method_span.get(buffer);
+    match rewritten {
+        Some(path) => out.request(method, scheme, host(exchange, origin), &path),
+        None => match whole {
+            // RFC 9112 §3.2.4: such a target is about the origin as a whole.
+            [] if request.method == Method::Options => {
+                out.request(method, scheme, host(exchange, origin), b"*")
+            }
+            [] => out.request(method, scheme, host(exchange, origin), b"/"),
+            // The absolute form may have a query and no path.
+            [b'?', ..] => {
+                out.request(method, scheme, host(exchange, origin), &[b"/", whole].concat())
+            }
+            _ if origin.config.host_header.is_some() => {
+                out.request(method, scheme, host(exchange, origin), whole)
+            }
+            _ => {
+                out.request_of(buffer, request.method_span, scheme, authority(exchange), path);
+                Ok(())
+            }
+        },
+    }
 }
 
 /// Fields that only this proxy writes; what a client sent under these names is not forwarded.
@@ -102,30 +164,28 @@ fn is_replaced(rules: &[&RouteRules; 3], name: &[u8]) -> bool {
     })
 }
 
-fn host(
-    exchange: &Exchange,
-    origin: &OriginPlan,
-    head: &mut HeadWriter<'_>,
-) -> Result<(), WriteError> {
-    if let Some(host) = &origin.config.host_header {
-        return head.own(b"Host: ", host.as_bytes());
+/// The host that the origin is asked for.
+fn host<'a>(exchange: &'a Exchange, origin: &'a OriginPlan) -> &'a [u8] {
+    match &origin.config.host_header {
+        Some(host) => host.as_bytes(),
+        None => authority(exchange).get(exchange.head.filled()),
     }
-    let buffer = exchange.head.filled();
+}
+
+/// Host and port as they stand side by side in the head.
+fn authority(exchange: &Exchange) -> Span {
     let authority = exchange.meaning.authority;
-    // The authority was read out of the head, where host and port stand side by side.
     let digits = match authority.port {
         None => 0,
         Some(port) => 2 + u32::from(port).ilog10(),
     };
-    let span = Span { start: authority.host.start, end: authority.host.end + digits };
-    head.own_of(b"Host: ", buffer, span);
-    Ok(())
+    Span { start: authority.host.start, end: authority.host.end + digits }
 }
 
 fn forwarding(
     exchange: &Exchange,
     origin: &OriginPlan,
-    head: &mut HeadWriter<'_>,
+    head: &mut impl WriteHead,
 ) -> Result<(), WriteError> {
     let peer = exchange.peer.address.ip().to_canonical();
     let https = exchange.peer.https;
@@ -133,7 +193,7 @@ fn forwarding(
     if exchange.peer.trusted {
         // What trusted proxies wrote is kept and continued.
         head.own(
-            b"X-Forwarded-For: ",
+            Known::XForwardedFor,
             &continued(exchange, Known::XForwardedFor, peer.to_string().as_bytes()),
         )?;
         if exchange.field(Known::Forwarded).is_some() {
@@ -141,7 +201,7 @@ fn forwarding(
             let host = exchange.meaning.authority.host.get(exchange.head.filled());
             let client = exchange.peer.address.ip();
             Element { client, host: Some(host), https }.write(&mut element);
-            head.own(b"Forwarded: ", &continued(exchange, Known::Forwarded, &element))?;
+            head.own(Known::Forwarded, &continued(exchange, Known::Forwarded, &element))?;
         }
         if let Some(said) = exchange.field(Known::XForwardedProto)
             && (said.eq_ignore_ascii_case(b"https") || said.eq_ignore_ascii_case(b"http"))
@@ -149,22 +209,18 @@ fn forwarding(
             proto = said;
         }
         if let Some(host) = exchange.field(Known::XForwardedHost) {
-            head.own(b"X-Forwarded-Host: ", host)?;
+            head.own(Known::XForwardedHost, host)?;
         }
-        head.address(b"CF-Connecting-IP: ", exchange.client);
+        head.address(Known::CfConnectingIp, exchange.client);
     } else {
-        head.address(b"X-Forwarded-For: ", peer);
-        head.address(b"CF-Connecting-IP: ", peer);
+        head.address(Known::XForwardedFor, peer);
+        head.address(Known::CfConnectingIp, peer);
     }
-    if proto == b"http" {
-        head.line(b"X-Forwarded-Proto: http\r\n");
-    } else {
-        head.own(b"X-Forwarded-Proto: ", proto)?;
-    }
+    head.own(Known::XForwardedProto, proto)?;
     if origin.config.host_header.is_some()
         && !(exchange.peer.trusted && exchange.field(Known::XForwardedHost).is_some())
     {
-        head.own(b"X-Forwarded-Host: ", exchange.host().as_bytes())?;
+        head.own(Known::XForwardedHost, exchange.host().as_bytes())?;
     }
     Ok(())
 }

@@ -2,17 +2,22 @@
 
 use crate::buffers::Lent;
 use crate::codec::h1_body::{BodyFault, SendFault};
+use crate::codec::h2_stream::HeadLost;
 use crate::exchange::{Client, Exchange, Stage};
 use crate::lifecycle::Refusal;
+use crate::link::H1Link;
 use crate::plan::PoolPlan;
 use crate::reason::Reason;
 use crate::relay::{MoveFault, Pace, Waits, poll_move};
+use crate::stage::reply;
 use crate::timer;
-use crate::upstream::{Flow, Upstream};
+use crate::upstream::{Flow, Upstream, Wire};
+use crate::websocket;
 use core_balance::retry::Progress;
 use core_wire::h1::body::BodyError;
-use core_wire::h1::head::{HeadLimits, Version};
-use core_wire::h1::write::HeadWriter;
+use core_wire::h1::head::{HeadLimits, Known, ResponseParser, Version};
+use core_wire::h1::response::ResponseMeaning;
+use core_wire::h2::section::SectionFault;
 use process_runtime::metrics::Limit;
 use std::task::{Context, Poll, ready};
 
@@ -70,7 +75,7 @@ impl Wait<'_> {
         &mut self,
         cx: &mut Context<'_>,
         exchange: &Exchange,
-        client: &mut Client,
+        client: &mut Client<'_>,
         upstream: &mut Upstream,
     ) -> Poll<Result<(), Failure>> {
         loop {
@@ -87,9 +92,7 @@ impl Wait<'_> {
                         return Poll::Ready(Err(failure));
                     }
                     // What the client does not take at once leaves with the reply.
-                    if client.reply.poll_flush(&mut client.stream, cx).map_err(|_| ())
-                        == Poll::Ready(Err(()))
-                    {
+                    if client.link.poll_flush(cx).map_err(|_| ()) == Poll::Ready(Err(())) {
                         return Poll::Ready(Err(gone()));
                     }
                 }
@@ -116,17 +119,63 @@ impl Wait<'_> {
         exchange: &Exchange,
         upstream: &mut Upstream,
     ) -> Poll<Result<bool, Failure>> {
+        let Upstream { wire, parser, socket_key, .. } = upstream;
+        let meaning = match wire {
+            Wire::H1(h1) => ready!(self.poll_head_h1(cx, exchange, h1, parser))?,
+            Wire::H2(h2) => {
+                let method = exchange.request().method;
+                let head = ready!(h2.poll_head(cx, parser.head_mut(), method));
+                head.map_err(|lost| self.lost(&lost))?
+            }
+        };
+        upstream.meaning = Some(meaning);
+        if let Some(key) = *socket_key
+            && upstream.parser.head().status == 101
+        {
+            let fields = &upstream.parser.head().fields;
+            let answer = core_wire::h1::head::find(fields, Known::SecWebSocketAccept);
+            if answer.is_none_or(|f| f.value.get(upstream.head_bytes()) != websocket::accept(&key))
+            {
+                let failure = Failure::new(Reason::BadReply, Progress::ReplyBegun);
+                return Poll::Ready(Err(
+                    failure.because(&"the WebSocket handshake is not answered")
+                ));
+            }
+        }
+        Poll::Ready(Ok(!meaning.interim))
+    }
+
+    fn lost(&self, lost: &HeadLost) -> Failure {
+        let failure = match lost {
+            HeadLost::Refused => Failure::new(Reason::ClosedEarly, Progress::Unprocessed),
+            HeadLost::Ended => Failure::new(Reason::ClosedEarly, Progress::NoReply),
+            HeadLost::Malformed(SectionFault::TooLarge | SectionFault::TooMany) => {
+                self.hit(Limit::ReplyHead);
+                Failure::new(Reason::ReplyTooLarge, Progress::ReplyBegun)
+            }
+            HeadLost::Malformed(_) => Failure::new(Reason::BadReply, Progress::ReplyBegun),
+        };
+        failure.because(lost)
+    }
+
+    fn poll_head_h1(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        h1: &mut H1Link,
+        parser: &mut ResponseParser,
+    ) -> Poll<Result<ResponseMeaning, Failure>> {
         loop {
-            let have = upstream.reply.buffer.as_ref().map_or(0, Lent::len);
+            let filled = h1.receiver.buffer.as_ref().map_or(&[][..], |b| b.filled());
+            let have = filled.len();
             if have > 0 {
-                let filled = upstream.reply.buffer.as_ref().map_or(&[][..], |b| b.filled());
                 let bad = |reason, error: &dyn std::fmt::Display| {
                     Failure::new(reason, Progress::ReplyBegun).because(error)
                 };
-                match upstream.parser.parse(filled, &REPLY_HEAD) {
+                match parser.parse(filled, &REPLY_HEAD) {
                     Ok(true) => {
                         let method = exchange.request().method;
-                        let head = upstream.parser.head_mut();
+                        let head = parser.head_mut();
                         let meaning = core_wire::h1::response::meaning(head, filled, method)
                             .map_err(|error| bad(Reason::BadReply, &error))?;
                         let unasked = head.status == 101
@@ -134,9 +183,7 @@ impl Wait<'_> {
                         if unasked {
                             return Poll::Ready(Err(bad(Reason::BadReply, &"an unasked 101")));
                         }
-                        let interim = meaning.interim;
-                        upstream.meaning = Some(meaning);
-                        return Poll::Ready(Ok(!interim));
+                        return Poll::Ready(Ok(meaning));
                     }
                     Ok(false) => {}
                     Err(error) => {
@@ -149,14 +196,14 @@ impl Wait<'_> {
                     }
                 }
             }
-            ready!(self.poll_bytes(cx, upstream, have))?;
+            ready!(self.poll_bytes(cx, h1, have))?;
         }
     }
 
     fn poll_bytes(
         &mut self,
         cx: &mut Context<'_>,
-        upstream: &mut Upstream,
+        h1: &mut H1Link,
         have: usize,
     ) -> Poll<Result<(), Failure>> {
         let begun = if have > 0 { Progress::ReplyBegun } else { Progress::NoReply };
@@ -164,23 +211,23 @@ impl Wait<'_> {
             Poll::Ready(Err(Failure::new(Reason::ClosedEarly, begun).because(error)))
         };
         if have == 0 && !std::mem::replace(&mut self.waited, true) {
-            upstream.reply.buffer = None;
-            if let Err(error) = ready!(upstream.stream.poll_readable(cx)) {
+            h1.receiver.buffer = None;
+            if let Err(error) = ready!(h1.stream.poll_readable(cx)) {
                 return gone(&error);
             }
         }
-        let buffer = upstream.reply.buffer.get_or_insert_with(Lent::take);
+        let buffer = h1.receiver.buffer.get_or_insert_with(Lent::take);
         if buffer.space().is_empty() {
             buffer.grow(REPLY_HEAD_BYTES);
         }
-        match upstream.stream.poll_read(cx, buffer) {
+        match h1.stream.poll_read(cx, buffer) {
             Poll::Ready(Ok(0)) => gone(&"the origin closed the connection"),
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => gone(&error),
             Poll::Pending => {
                 // Nothing is held while nothing comes.
                 if buffer.is_empty() {
-                    upstream.reply.buffer = None;
+                    h1.receiver.buffer = None;
                 }
                 Poll::Pending
             }
@@ -191,7 +238,7 @@ impl Wait<'_> {
     fn interim(
         &mut self,
         exchange: &Exchange,
-        client: &mut Client,
+        client: &mut Client<'_>,
         upstream: &mut Upstream,
     ) -> Result<(), Failure> {
         self.interim += 1;
@@ -199,28 +246,19 @@ impl Wait<'_> {
             self.hit(Limit::InterimReplies);
             return Err(Failure::new(Reason::TooManyInterim, Progress::ReplyBegun));
         }
-        let head = upstream.parser.head();
-        let buffer = upstream.reply.buffer.as_ref().map_or(&[][..], |b| b.filled());
-        let wanted = exchange.request().version == Version::Http11
-            && (head.status != 100 || exchange.meaning.expect_continue);
+        let status = upstream.parser.head().status;
+        let wanted = exchange.request().version >= Version::Http11
+            && (status != 100 || exchange.meaning.expect_continue);
         if wanted {
-            let mut out = HeadWriter::new(client.reply.interim());
-            let written = out
-                .status_line(head.status)
-                .and_then(|()| out.copy_run(buffer, &head.fields, |field| !field.hop));
-            if let Err(error) = written {
-                return Err(Failure::new(Reason::BadReply, Progress::ReplyBegun).because(&error));
-            }
-            out.finish();
+            reply::interim(client, upstream).map_err(|error| {
+                Failure::new(Reason::BadReply, Progress::ReplyBegun).because(&error)
+            })?;
         }
-        if head.status == 100 {
+        if status == 100 {
             upstream.upload.expects = false;
             upstream.upload.meter.expect();
         }
-        let len = head.len;
-        if let Some(buffer) = &mut upstream.reply.buffer {
-            buffer.consume(len);
-        }
+        upstream.consume_head();
         upstream.parser.reset();
         upstream.meaning = None;
         Ok(())
@@ -230,7 +268,7 @@ impl Wait<'_> {
     fn poll_late(
         &mut self,
         cx: &mut Context<'_>,
-        client: &Client,
+        client: &Client<'_>,
         upstream: &mut Upstream,
     ) -> Poll<Option<Failure>> {
         let stats = self.stage.listener.stats.shard(self.stage.worker.index);
@@ -266,11 +304,11 @@ impl Wait<'_> {
 pub(crate) fn upload_pace(
     stage: Stage<'_>,
     pool: &PoolPlan,
-    client: &Client,
+    client: &Client<'_>,
     upstream: &mut Upstream,
 ) -> Result<u32, (Reason, Option<Limit>)> {
     let config = &stage.listener.config;
-    let blocked = !client.body.data().is_empty() || upstream.request.waiting() > 0;
+    let blocked = !client.link.data().is_empty() || upstream.link().waiting() > 0;
     let unasked = upstream.upload.is_unasked();
     let meter = &mut upstream.upload.meter;
     let pace = if unasked {
@@ -292,15 +330,11 @@ pub(crate) fn upload_pace(
 /// Moves the request body. Ready once it is up, or cannot come: an error is the client's fault.
 pub(crate) fn poll_upload(
     cx: &mut Context<'_>,
-    client: &mut Client,
+    client: &mut Client<'_>,
     upstream: &mut Upstream,
 ) -> Poll<Result<(), Refusal>> {
-    let moved = ready!(poll_move(
-        cx,
-        (&mut client.stream, &mut client.body),
-        (&mut upstream.stream, &mut upstream.request),
-        &mut upstream.upload.meter,
-    ));
+    let (mut link, upload) = upstream.halves();
+    let moved = ready!(poll_move(cx, &mut client.link, &mut link, &mut upload.meter));
     upstream.upload.flow = match moved {
         Ok(()) => Flow::Done,
         // The origin may have answered before it closed; its reply is read to the end.

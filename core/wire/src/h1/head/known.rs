@@ -98,6 +98,9 @@ known! {
     WwwAuthenticate = "WWW-Authenticate",
     EarlyData = "Early-Data",
     XHttpMethodOverride = "X-HTTP-Method-Override",
+    SecWebSocketKey = "Sec-WebSocket-Key",
+    SecWebSocketAccept = "Sec-WebSocket-Accept",
+    Priority = "Priority",
 }
 
 /// One name of the table as the lookup compares it: the words of [`bytes::ends`] in lower case, and

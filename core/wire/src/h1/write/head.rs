@@ -9,6 +9,8 @@ use crate::h1::head::{Field, Known, Span};
 use crate::write::{Scheme, WriteHead};
 
 impl WriteHead for HeadWriter<'_> {
+    const MULTIPLEXED: bool = false;
+
     #[inline]
     fn status(&mut self, status: u16) -> Result<(), WriteError> {
         self.status_line(status)
@@ -26,6 +28,17 @@ impl WriteHead for HeadWriter<'_> {
         }
         self.request_line(method, path)?;
         HeadWriter::own(self, b"Host: ", authority)
+    }
+
+    fn tunnel(
+        &mut self,
+        method: &[u8],
+        scheme: Scheme,
+        authority: &[u8],
+        path: &[u8],
+        _: &[u8],
+    ) -> Result<(), WriteError> {
+        WriteHead::request(self, method, scheme, authority, path)
     }
 
     #[inline]
@@ -84,6 +97,11 @@ impl WriteHead for HeadWriter<'_> {
 
     fn connection(&mut self, options: &[u8]) -> Result<(), WriteError> {
         HeadWriter::connection(self, options)
+    }
+
+    fn upgrade(&mut self, protocol: &[u8]) -> Result<(), WriteError> {
+        HeadWriter::connection(self, b"Upgrade")?;
+        HeadWriter::own(self, Known::Upgrade.label(), protocol)
     }
 
     #[inline]

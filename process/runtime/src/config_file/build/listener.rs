@@ -17,7 +17,7 @@ impl Builder<'_> {
         Some(Listener {
             name: name_of(table)?,
             address: table.text("address")?.parse().ok()?,
-            protocols: vec![Protocol::Http1],
+            protocols: self.protocols(table),
             tls: match tls {
                 Some(tls) => Some(tls?),
                 None => None,
@@ -37,6 +37,20 @@ impl Builder<'_> {
             rules,
             backlog: table.int32("backlog"),
         })
+    }
+
+    fn protocols(&mut self, table: &Table) -> Vec<Protocol> {
+        let mut protocols = Vec::new();
+        for word in table.words("protocols") {
+            let protocol = if word == "h2" { Protocol::Http2 } else { Protocol::Http1 };
+            if protocols.contains(&protocol) {
+                let what = format!("{} is there twice", quote(word));
+                self.fault(table, "protocols", what, "each protocol once");
+            } else {
+                protocols.push(protocol);
+            }
+        }
+        protocols
     }
 
     /// No two listeners, nor the admin listener, share an address. Port 0 is a new one each time.
@@ -68,6 +82,7 @@ fn limits(table: &Table) -> Limits {
         uri_bytes: table.size("uri_bytes"),
         body_bytes: table.int("body_bytes"),
         requests_per_connection: table.int("requests_per_connection"),
+        streams_per_connection: table.int32("streams_per_connection"),
         connections: table.int("connections"),
         connections_per_source: table.int("connections_per_source"),
         body_min_rate: table.int("body_min_rate"),

@@ -5,7 +5,7 @@ use super::super::text::{OWN_FIELDS, parse_codes, parse_ip, quote, show_time};
 use super::{Builder, name_of, parsed};
 use core_model::config::{
     Breakers, Keepalive, Monitor, MonitorKind, Origin, OriginAddress, OriginSteering,
-    OutlierEjection, Pool, ProxyProtocolOut, Retries, UpstreamTimeouts,
+    OutlierEjection, Pool, ProxyProtocolOut, Retries, UpstreamProtocols, UpstreamTimeouts,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -105,6 +105,7 @@ impl Builder<'_> {
         let tls = table.table("tls").map(|tls| self.upstream_tls(tls));
         let origins = self.origins(table);
         let outlier_ejection = self.outlier(table.table("outlier_ejection")?);
+        let protocols = self.upstream_protocols(table, tls.is_some());
         Some(Pool {
             name: name_of(table)?,
             enabled: table.bool("enabled"),
@@ -125,6 +126,7 @@ impl Builder<'_> {
                 Some(tls) => Some(tls?),
                 None => None,
             },
+            protocols,
             proxy_protocol: match table.text("proxy_protocol") {
                 Some("v1") => Some(ProxyProtocolOut::V1),
                 Some("v2") => Some(ProxyProtocolOut::V2),
@@ -139,6 +141,21 @@ impl Builder<'_> {
             slow_start: table.time("slow_start"),
             deny_addresses: parsed(table.list("deny_addresses")),
         })
+    }
+
+    fn upstream_protocols(&mut self, table: &Table, tls: bool) -> UpstreamProtocols {
+        let words = table.words("protocols");
+        let has = |name| words.contains(&name);
+        let protocols = UpstreamProtocols { http1: has("http/1.1"), http2: has("h2") };
+        if protocols.http1 && protocols.http2 && !tls {
+            let expected = "one of them, or [pool.tls], where the origin chooses by ALPN";
+            self.fault(table, "protocols", "found two protocols without TLS".to_owned(), expected);
+        }
+        if protocols.http2 && table.text("proxy_protocol").is_some_and(|version| version != "off") {
+            let what = "found h2, whose connections are shared by clients".to_owned();
+            self.fault(table, "protocols", what, "[\"http/1.1\"] where proxy_protocol is on");
+        }
+        protocols
     }
 
     fn outlier(&mut self, table: &Table) -> OutlierEjection {

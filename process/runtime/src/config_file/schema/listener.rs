@@ -10,7 +10,7 @@ use std::time::Duration;
 const BACKLOG: &str =
     "Length of the accept queue. Where the address stays, it changes by a restart only.";
 
-static PROTOCOLS: Kind = Kind::Choice { values: &["http/1.1"], later: &["h2", "h3", "h2c"] };
+static PROTOCOLS: Kind = Kind::Choice { values: &["h2", "http/1.1"], later: &["h3"] };
 
 /// `[[listener]]`.
 pub(crate) static LISTENER: Section = Section {
@@ -21,9 +21,10 @@ pub(crate) static LISTENER: Section = Section {
         key(
             "protocols",
             Kind::List { of: &PROTOCOLS, min: 1 },
-            "Protocols offered, in order of preference.",
+            "Protocols offered, in order of preference. Without TLS, h2 is taken from clients that \
+             start with it (prior knowledge).",
         )
-        .default(Default::Words(&["http/1.1"]), "what this version speaks"),
+        .default(Default::Words(&["h2", "http/1.1"]), "clients choose; h2 needs fewer connections"),
         key("backlog", count(1, 1 << 20, "connections"), BACKLOG)
             .default(Default::Int(defaults::BACKLOG as u64), reasons::BACKLOG),
         key(
@@ -217,6 +218,15 @@ static LIMITS: Section = Section {
             "Requests on one connection before it is closed.",
         )
         .default(Default::Int(defaults::REQUESTS_PER_CONNECTION), reasons::REQUESTS_PER_CONNECTION),
+        key(
+            "streams_per_connection",
+            count(1, 10_000, "requests"),
+            "Requests at once on one HTTP/2 connection.",
+        )
+        .default(
+            Default::Int(defaults::STREAMS_PER_CONNECTION as u64),
+            reasons::STREAMS_PER_CONNECTION,
+        ),
         key("connections", count(1, 1 << 30, "connections"), "Open connections of the listener.")
             .default(Default::Int(defaults::LISTENER_CONNECTIONS), reasons::LISTENER_CONNECTIONS),
         key(

@@ -88,6 +88,8 @@ pub(crate) static MONITOR: Section = Section {
     ],
 };
 
+static PROTOCOLS: Kind = Kind::Choice { values: &["h2", "http/1.1"], later: &["h3"] };
+
 /// `[[pool]]`.
 pub(crate) static POOL: Section = Section {
     doc: "A group of origins (Cloudflare's fields, and how Weir speaks to them).",
@@ -105,6 +107,13 @@ pub(crate) static POOL: Section = Section {
         key("monitor", Kind::Text(Text::Reference("monitor")), "Name of the monitor.")
             .absent("health is ignored")
             .example("\"web\""),
+        key(
+            "protocols",
+            Kind::List { of: &PROTOCOLS, min: 1 },
+            "Protocols spoken to the origins: one, or with TLS both, among which the origin \
+             chooses by ALPN. Without TLS, h2 is spoken with prior knowledge.",
+        )
+        .default(Default::Words(&["http/1.1"]), "every origin speaks it"),
         key(
             "proxy_protocol",
             Kind::Choice { values: &["off", "v1", "v2"], later: &[] },

@@ -108,7 +108,8 @@ fn listeners() {
     check(text, "2:8", "listener[0].name", "`a/b` is not valid here");
     let text = "[[listener]]\nname = \"l\"\naddress = \"127.0.0.1\"";
     check(text, "3:11", "listener[0].address", "an address with a port");
-    in_listener("protocols = [\"h2\"]", "4:14", "listener[0].protocols[0]", "not speak `h2` yet");
+    let twice = "protocols = [\"h2\", \"h2\"]";
+    in_listener(twice, "4:13", "listener[0].protocols", "`h2` is there twice");
     in_listener("protocols = [\"h3\"]", "4:14", "listener[0].protocols[0]", "not speak `h3` yet");
     in_listener("protocols = []", "4:13", "listener[0].protocols", "found 0 entries");
     let at = "listener[0].protocols[0]";
