@@ -319,16 +319,18 @@ fn an_interim_head_that_ends_its_stream_and_content_before_a_head_are_malformed(
 
 #[test]
 fn a_peer_that_answered_may_want_no_more() {
-    let mut wire = Wire::client(&Limits::default());
-    let key = wire.it.open().unwrap();
-    wire.it.head(key, false, |w| w.request(b"POST", Scheme::Https, b"a", b"/")).unwrap();
-    let block = wire.reply(413);
-    wire.feed(&raw(1, 4, 1, &block));
-    wire.feed(&raw(0, 1, 1, b"too large"));
-    assert_eq!(wire.feed(&raw(3, 0, 1, &[0; 4])), [Event::Readable(key)]);
-    assert_eq!(wire.it.data(key, b"x"), Err(SendError::Stopped));
-    assert_eq!(wire.it.status(key), None);
-    assert_eq!(wire.taken(key), b"too large", "the answer is not lost");
+    for code in [ErrorCode::NO_ERROR, ErrorCode::CANCEL] {
+        let mut wire = Wire::client(&Limits::default());
+        let key = wire.it.open().unwrap();
+        wire.it.head(key, false, |w| w.request(b"POST", Scheme::Https, b"a", b"/")).unwrap();
+        let block = wire.reply(413);
+        wire.feed(&raw(1, 4, 1, &block));
+        wire.feed(&raw(0, 1, 1, b"too large"));
+        assert_eq!(wire.feed(&raw(3, 0, 1, &code.0.to_be_bytes())), [Event::Readable(key)]);
+        assert_eq!(wire.it.data(key, b"x"), Err(SendError::Stopped));
+        assert_eq!(wire.it.status(key), None);
+        assert_eq!(wire.taken(key), b"too large", "the answer is not lost");
+    }
 }
 
 #[test]
