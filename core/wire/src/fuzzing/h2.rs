@@ -167,7 +167,7 @@ fn forward(
     buf: &[u8],
     head: &RequestHead,
     meaning: &RequestMeaning,
-    mut writer: impl Tunnel,
+    mut writer: impl WriteHead,
 ) -> Result<(), WriteError> {
     let host = meaning.authority.host;
     let port = meaning.authority.port.map_or(0, |port| 2 + port.ilog10());
@@ -175,7 +175,9 @@ fn forward(
     let target = head.target.whole;
     match meaning.upgrade {
         Some(protocol) => {
-            writer.tunnel(authority.get(buf), target.get(buf), protocol.get(buf))?;
+            let (authority, target) = (authority.get(buf), target.get(buf));
+            writer.tunnel(b"GET", Scheme::Https, authority, target, protocol.get(buf))?;
+            writer.upgrade(protocol.get(buf))?;
         }
         None => writer.request_of(buf, head.method_span, Scheme::Https, authority, target),
     }
@@ -183,24 +185,6 @@ fn forward(
     writer.framing(meaning.framing);
     writer.finish();
     Ok(())
-}
-
-/// How each protocol asks for a tunnel.
-trait Tunnel: WriteHead {
-    fn tunnel(&mut self, authority: &[u8], path: &[u8], protocol: &[u8]) -> Result<(), WriteError>;
-}
-
-impl Tunnel for H1Writer<'_> {
-    fn tunnel(&mut self, authority: &[u8], path: &[u8], protocol: &[u8]) -> Result<(), WriteError> {
-        self.request(b"GET", Scheme::Https, authority, path)?;
-        WriteHead::own(self, Known::Upgrade, protocol)
-    }
-}
-
-impl Tunnel for H2Writer<'_> {
-    fn tunnel(&mut self, authority: &[u8], path: &[u8], protocol: &[u8]) -> Result<(), WriteError> {
-        self.connect(authority, Scheme::Https, path, protocol)
-    }
 }
 
 type Forwarded<'a> = Vec<(&'a [u8], &'a [u8])>;

@@ -201,10 +201,7 @@ impl Connection {
 
 /// The priority that a request asks for.
 fn priority_of(section: &Section) -> Priority {
-    let is_priority = |name: &[u8]| name == b"priority";
     let bytes = &section.bytes;
-    let found = section.fields.iter().find(|field| {
-        field.known == Known::Other && field.name.len() == 8 && is_priority(field.name.get(bytes))
-    });
+    let found = section.fields.iter().find(|field| field.known == Known::Priority);
     found.map_or_else(Priority::default, |field| Priority::parse(field.value.get(bytes)))
 }
