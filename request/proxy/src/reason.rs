@@ -126,7 +126,7 @@ reasons! {
     UploadStalled = 504, "upload_stalled", "connection_write_timeout", Origin:
         "The origin stopped taking the request body.";
     NoTunnel = 502, "no_tunnel", "http_upgrade_failed", Origin:
-        "The origin takes no tunnels over HTTP/2.";
+        "The origin does not open the tunnel that was asked for.";
     TunnelIdle = 504, "tunnel_idle", "connection_read_timeout", Client:
         "The tunnel was silent for too long.";
     DrainTimeout = 503, "drain_timeout", "connection_terminated", Operator:

@@ -255,16 +255,22 @@ impl Driver {
         on: &mut impl FnMut(&Rc<Mux>, Event, &mut Section),
     ) -> Poll<Over> {
         let mut events = 0;
+        // A frame may have brought several events, the last of which come without bytes.
+        let mut more = true;
         loop {
-            if let Some(buffer) = self.buffer.as_mut().filter(|buffer| !buffer.is_empty()) {
+            while more || self.is_mid_frame() {
+                let bytes = self.buffer.as_ref().map_or(&[][..], Lent::filled);
                 let mut conn = self.mux.conn.borrow_mut();
-                let step = match conn.receive(buffer.filled(), &mut self.section, timer::now()) {
+                let step = match conn.receive(bytes, &mut self.section, timer::now()) {
                     Ok(step) => step,
                     Err(fault) => return Poll::Ready(Over::Fault(fault)),
                 };
                 let choked = conn.is_choked();
                 drop(conn);
-                buffer.consume(step.consumed);
+                if let Some(buffer) = &mut self.buffer {
+                    buffer.consume(step.consumed);
+                }
+                more = step.event.is_some();
                 if let Some(event) = step.event {
                     on(&self.mux, event, &mut self.section);
                     events += 1;
@@ -272,14 +278,11 @@ impl Driver {
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
-                    continue;
-                }
-                if choked {
+                } else if choked {
                     // What is owed to the peer goes out before more of it is read.
                     return Poll::Pending;
-                }
-                if step.consumed > 0 && !buffer.is_empty() {
-                    continue;
+                } else if step.consumed == 0 {
+                    break;
                 }
             }
             if self.buffer.as_ref().is_none_or(Lent::is_empty)

@@ -176,8 +176,9 @@ impl H2Link {
         write: impl FnOnce(&mut HeadWriter<'_>) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
         let ends = !tunnel && matches!(framing, Framing::None | Framing::Exact(0));
-        self.encoder = BodyEncoder::new(if tunnel { Framing::Eof } else { framing });
-        self.finished = ends;
+        self.encoder = BodyEncoder::new(framing);
+        // What a tunnel carries starts only when both sides agreed to it.
+        self.finished = ends || tunnel;
         self.write_head(ends, write)
     }
 
@@ -325,6 +326,8 @@ impl H2Link {
 
     pub(crate) fn tunnel(&mut self) {
         self.begin_receiving(Framing::Eof, u64::MAX);
+        self.encoder = BodyEncoder::new(Framing::Eof);
+        self.finished = false;
     }
 
     /// Whether the peer has given the stream up.

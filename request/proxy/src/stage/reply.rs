@@ -15,7 +15,7 @@ use crate::websocket;
 use crate::worker::Worker;
 use core_model::config::{Hsts, RouteRules};
 use core_wire::h1::Framing;
-use core_wire::h1::head::{Field, Known, Version};
+use core_wire::h1::head::{Field, Known, Method, Version};
 use core_wire::h1::response::ResponseMeaning;
 use core_wire::h1::write::{HeadWriter, WriteError, reason as phrase};
 use core_wire::write::WriteHead;
@@ -47,9 +47,13 @@ pub(crate) async fn stream(
         stats.replies.get(class).inspect(|counter| counter.inc());
     }
     let tunnel = is_tunnel(exchange, &upstream);
+    if !tunnel && exchange.request().method == Method::Connect && status / 100 == 2 {
+        // Passed on, it would open a tunnel that the origin knows nothing of.
+        return Err(Reason::NoTunnel.into());
+    }
     // A body that the client still owes cannot be told from its next request.
     exchange.keep &= !tunnel && upstream.upload.flow == Flow::Done && !stage.ends();
-    let framing = to_client(exchange, meaning.framing);
+    let framing = to_client(exchange, meaning.framing, status);
     let reply = Reply { stage, exchange, target, upstream: &upstream, meaning, framing, tunnel };
     if let Err(error) = reply.head(client) {
         return Err(Refusal { reason: Reason::BadReply, detail: Some(error.to_string()) });
@@ -98,8 +102,11 @@ fn is_tunnel(exchange: &Exchange, upstream: &Upstream) -> bool {
 }
 
 /// The framing towards the client of a body that came in `framing`.
-fn to_client(exchange: &mut Exchange, framing: Framing) -> Framing {
+fn to_client(exchange: &mut Exchange, framing: Framing, status: u16) -> Framing {
+    let bodiless = exchange.is_head() || status < 200 || matches!(status, 204 | 304);
     match framing {
+        // A stream that ended says what HTTP/1 has to say by a length.
+        Framing::None if !bodiless => Framing::Exact(0),
         Framing::Chunked | Framing::Eof if exchange.request().version == Version::Http10 => {
             exchange.keep = false;
             Framing::Eof

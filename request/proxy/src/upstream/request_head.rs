@@ -51,13 +51,15 @@ fn write<W: WriteHead>(plan: RequestPlan<'_>, out: &mut W) -> Result<(), WriteEr
     request_line(plan, out)?;
     let drop_odd = stage.listener.config.header_names == HeaderNamePolicy::Drop;
     let changed = effect.request_headers;
-    let bridged = exchange.meaning.upgrade.is_some();
+    // Where Weir asks for the WebSocket itself, or the protocol has no such question.
+    let own_key = plan.socket_key.is_some();
+    let bridged = exchange.meaning.upgrade.is_some() && (W::MULTIPLEXED || own_key);
     out.copy_run(buffer, &request.fields, |field| {
         let dropped = field.hop
             || is_owned(field.known)
             || (drop_odd && field.odd_name)
             || (changed && is_replaced(&rules, field.name.get(buffer)))
-            || (bridged && W::MULTIPLEXED && field.known == Known::SecWebSocketKey);
+            || (bridged && field.known == Known::SecWebSocketKey);
         !dropped
     })?;
     forwarding(exchange, origin, out)?;

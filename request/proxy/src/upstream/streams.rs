@@ -71,7 +71,7 @@ enum Found {
     Connect,
     /// Somebody makes one.
     Wait,
-    /// The origin has not said yet whether it takes tunnels.
+    /// The origin has not said yet what it takes.
     Unsettled(Rc<Mux>),
     /// It takes none.
     NoTunnel,
@@ -95,7 +95,8 @@ impl StreamPool {
             .open
             .retain(|shared| !shared.mux.is_lost() && !shared.mux.conn.borrow().is_going_away());
         for shared in &entry.open {
-            if tunnel && !shared.mux.is_settled() {
+            // The origin has not said how many streams it takes, and whether tunnels.
+            if !shared.mux.is_settled() && (tunnel || shared.served.get() > 0) {
                 return Found::Unsettled(shared.mux.clone());
             }
             if tunnel && !shared.mux.conn.borrow().peer_allows_connect() {
