@@ -11,6 +11,7 @@ use crate::worker::{Local, Worker};
 use core_wire::h1::head::{Field, Known, Method, RequestHead, RequestParser, Span};
 use core_wire::h1::request::RequestMeaning;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::task::Context;
 use std::time::Instant;
 
@@ -45,12 +46,12 @@ impl Stage<'_> {
 }
 
 /// Who is at the other end of a client connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// Who connected: from the PROXY header, else the other end of the TCP connection.
     pub(crate) address: SocketAddr,
-    /// Where it connected to.
-    pub(crate) local: SocketAddr,
+    /// Where it connected to, where any origin is told.
+    pub(crate) local: Option<Rc<SocketAddr>>,
     /// Whether its forwarding fields are believed.
     pub(crate) trusted: bool,
     /// Whether it came over TLS.

@@ -155,6 +155,7 @@ fn peer(
     tls: Option<&(TlsStream, String)>,
 ) -> Peer {
     let (address, to) = told.unwrap_or((socket, own.unwrap_or(local.plan.config.address)));
+    let to = local.plan.tells_local.then(|| Rc::new(to));
     let trusted = local.plan.config.trusted_proxies.iter().any(|n| n.contains(address.ip()));
     Peer {
         address,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Parts of the table with a lock each.
 const SHARDS: usize = 64;
 
-type Shard = Mutex<HashMap<u128, u32, foldhash::fast::RandomState>>;
+type Shard = Mutex<HashMap<u64, u32, foldhash::fast::RandomState>>;
 
 /// The table. It holds an entry per source with an open connection, hence no more than there are
 /// connections.
@@ -38,20 +38,21 @@ pub(crate) enum Full {
 #[derive(Debug)]
 pub(crate) struct Place {
     sources: Arc<Sources>,
-    key: u128,
+    key: u64,
 }
 
-/// An IPv6 host owns a /64, so the prefix is what is counted.
-fn key(source: IpAddr) -> u128 {
+/// An IPv6 host owns a /64, so the prefix is what is counted. IPv4 addresses stand where prefixes
+/// of multicast are, which is no source.
+fn key(source: IpAddr) -> u64 {
     match source.to_canonical() {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64 | 1 << 63,
+        IpAddr::V4(v4) => 0xffff_ffff_0000_0000 | u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
     }
 }
 
 impl Sources {
-    fn shard(&self, key: u128) -> Option<&Shard> {
-        let mixed = (key ^ (key >> 64)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58;
+    fn shard(&self, key: u64) -> Option<&Shard> {
+        let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58;
         self.shards.get(usize::try_from(mixed).unwrap_or(0) % SHARDS)
     }
 

@@ -177,7 +177,6 @@ impl Receiver {
 pub(crate) struct Sender {
     out: Out,
     sent: usize,
-    framing: Framing,
     encoder: BodyEncoder,
     /// Bytes that the open chunk still wants.
     chunk_left: usize,
@@ -193,7 +192,6 @@ impl Sender {
         Self {
             out: Out::default(),
             sent: 0,
-            framing: Framing::None,
             encoder: BodyEncoder::new(Framing::None),
             chunk_left: 0,
             chunk_ends: false,
@@ -204,7 +202,6 @@ impl Sender {
 
     /// Starts a message: its head is to be written behind what is returned.
     pub(crate) fn begin(&mut self, framing: Framing) -> &mut Vec<u8> {
-        self.framing = framing;
         self.encoder = BodyEncoder::new(framing);
         self.chunk_left = 0;
         self.chunk_ends = false;
@@ -241,7 +238,7 @@ impl Sender {
 
     /// Whether content is written as it is, without a frame, and none is half written.
     pub(crate) fn is_transparent(&self) -> bool {
-        matches!(self.framing, Framing::Exact(_) | Framing::Eof) && self.chunk_left == 0
+        matches!(self.encoder.framing(), Framing::Exact(_) | Framing::Eof) && self.chunk_left == 0
     }
 
     /// Counts `n` bytes of content that are written elsewhere.
@@ -255,7 +252,7 @@ impl Sender {
     }
 
     fn open_chunk(&mut self, len: usize) {
-        if self.framing == Framing::Chunked {
+        if self.encoder.framing() == Framing::Chunked {
             if self.chunk_ends {
                 self.out.get().extend_from_slice(b"\r\n");
             }
@@ -317,7 +314,7 @@ impl Sender {
     /// Ends the message; `trailers` are whole lines.
     pub(crate) fn finish(&mut self, trailers: &[u8]) -> Result<(), BodyError> {
         self.encoder.end()?;
-        if self.framing == Framing::Chunked && !self.finished {
+        if self.encoder.framing() == Framing::Chunked && !self.finished {
             if self.chunk_ends {
                 self.out.get().extend_from_slice(b"\r\n");
             }

@@ -228,7 +228,7 @@ impl Front {
                 let task = exchange(
                     self.seat.worker.clone(),
                     self.seat.local.clone(),
-                    self.peer,
+                    self.peer.clone(),
                     link,
                     head,
                 );

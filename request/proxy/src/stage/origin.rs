@@ -257,7 +257,7 @@ async fn acquire(
     let private = origin.transport.proxy.is_some();
     let protocols = &pool.config.protocols;
     if protocols.http2 && !private && !needs_http1(exchange, protocols) {
-        let endpoints = Endpoints { client: exchange.peer.address, local: exchange.peer.local };
+        let endpoints = endpoints(stage, exchange);
         // Boxed, since making a connection is rare and its future is large.
         let tunnel = exchange.meaning.upgrade.is_some();
         let at = (endpoints, tunnel);
@@ -290,6 +290,13 @@ fn needs_http1(exchange: &Exchange, protocols: &UpstreamProtocols) -> bool {
     exchange.meaning.upgrade.is_some() && protocols.http1
 }
 
+/// The addresses that a PROXY header tells an origin.
+fn endpoints(stage: Stage<'_>, exchange: &Exchange) -> Endpoints {
+    let local = exchange.peer.local.as_deref().copied();
+    let local = local.unwrap_or(stage.listener.config.address);
+    Endpoints { client: exchange.peer.address, local }
+}
+
 fn begun(mut upstream: Box<Upstream>, origin: &OriginPlan) -> Box<Upstream> {
     upstream.begin(&origin.live);
     upstream
@@ -303,8 +310,7 @@ async fn make(
     turn: usize,
 ) -> Result<Box<Upstream>, Failure> {
     let stats = origin.live.stats.shard(stage.worker.index);
-    let peer = exchange.peer;
-    let endpoints = Endpoints { client: peer.address, local: peer.local };
+    let endpoints = endpoints(stage, exchange);
     let addresses = origin.live.addresses.load_full();
     let mut last = Failure::new(Reason::DnsUnknown, Progress::NothingWritten);
     for address in addresses.iter().cycle().skip(turn).take(addresses.len().min(ADDRESSES_TRIED)) {
