@@ -106,16 +106,15 @@ fn upgrades_and_reloads_under_load_lose_nothing() {
             assert_eq!(load.failures(), Vec::<String>::new(), "upgrade {upgrades}");
             assert_eq!(weir.metric("weir_upgrades_total", &[("result", "taken_over")]), 1.0);
         }
-        if repeat > 0 {
-            sockets.drain(..10);
-        }
+        assert!(repeat > 0 || alive(processes[0]), "a WebSocket holds the first process");
+        // Those of the last round suffice: each holds the process it began with.
+        sockets.drain(..sockets.len().saturating_sub(10));
     }
     load.stop.store(true, Ordering::Release);
     let turns: Vec<usize> = threads.into_iter().map(|t| t.join().expect("it ends")).collect();
     assert_eq!(load.failures(), Vec::<String>::new());
     assert!(turns.iter().all(|&n| n > 0), "every kind of traffic ran: {turns:?}");
     let last = processes.pop().expect("the one that serves");
-    assert!(alive(processes[0]), "a WebSocket holds the first process");
     drop(sockets);
     wait::until("the processes before are gone", SOON, || !processes.iter().any(|&p| alive(p)));
     assert!(alive(last));
@@ -139,8 +138,11 @@ fn the_process_that_handed_over_keeps_no_socket_and_ends() {
     assert_eq!(socket.echo("on"), "on", "a tunnel goes on");
     // A reload of the new process is the word that nothing will be taken back.
     weir.hup();
-    assert_eq!(listening(first), 0, "sockets are closed");
-    assert!(listening(weir.pid()) >= 2);
+    if rustix::process::geteuid().is_root() {
+        // Nobody else may look into a process that cannot be dumped.
+        assert_eq!(listening(first), 0, "sockets are closed");
+        assert!(listening(weir.pid()) >= 2);
+    }
     assert!(alive(first), "it has a connection");
     drop(socket);
     assert_eq!(weir.guard.exit(SOON).code(), Some(0));
