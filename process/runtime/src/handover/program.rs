@@ -47,11 +47,14 @@ impl Program {
     /// Starts it with the socket as its standard input, and with the rights that this process has
     /// for serving.
     pub(super) fn start(&self, socket: Channel) -> io::Result<Child> {
+        let socket = socket.into_socket();
+        // A standard input that does not wait is a surprise to programs that are no weir.
+        rustix::io::ioctl_fionbio(&socket, false)?;
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
             .env(FROM_VARIABLE, std::process::id().to_string())
-            .stdin(Stdio::from(socket.into_socket()));
+            .stdin(Stdio::from(socket));
         for name in OF_ANOTHER {
             command.env_remove(name);
         }
