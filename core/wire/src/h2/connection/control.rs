@@ -151,7 +151,7 @@ impl Connection {
         let answered = self.streams.get(key).is_some_and(|s| s.remote == Remote::Ended);
         // A whole reply stands, whatever code its server gives for not reading the rest of the
         // request (RFC 9113 §8.1 has NO_ERROR, HAProxy sends CANCEL).
-        if answered && (code == ErrorCode::NO_ERROR || self.role == Role::Client) {
+        if answered && self.role == Role::Client {
             self.stop(key);
             return Ok(Some(Event::Readable(key)));
         }

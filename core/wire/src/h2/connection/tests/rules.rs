@@ -334,6 +334,16 @@ fn a_peer_that_answered_may_want_no_more() {
 }
 
 #[test]
+fn a_client_that_resets_wants_no_reply_whatever_code_it_gives() {
+    for code in [ErrorCode::NO_ERROR, ErrorCode::CANCEL] {
+        let mut wire = server();
+        let key = wire.opened(1, true);
+        assert_eq!(wire.feed(&raw(3, 0, 1, &code.0.to_be_bytes())), [Event::Reset(key)]);
+        assert_eq!(wire.it.status(key), Some(StreamEnd::Reset { code }));
+    }
+}
+
+#[test]
 fn goaway_leaves_streams_above_it_unprocessed() {
     let mut wire = Wire::client(&Limits::default());
     let keys: Vec<_> = (0..3).map(|_| wire.it.open().unwrap()).collect();
