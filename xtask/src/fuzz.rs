@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 }
 
 fn replay() -> Result<bool> {
-    let args = ["test", "--locked", "-p", "core-wire", "-p", "process-runtime", "corpus"];
+    let packages = ["-p", "core-wire", "-p", "process-runtime", "-p", "request-proxy"];
+    let args = [&["test", "--locked"][..], &packages, &["corpus"]].concat();
     let finished = run::finish(&mut run::cargo(&args), Show::Live)?;
     let mut count = count::tests(&finished.text).with_exit(finished.ok);
     if count.passed + count.failed == 0 {

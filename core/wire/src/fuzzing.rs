@@ -2,6 +2,7 @@
 //! them, the property tests call them, and the tests replay the committed corpora through them.
 //! Each function panics where something does not hold.
 
+mod frames;
 mod h2;
 
 use crate::client_hello::{self, HelloError};
@@ -14,6 +15,7 @@ use crate::h1::write::HeadWriter;
 use crate::h1::{Framing, request, response};
 use crate::proxy_header::{self, ProxyHeader};
 
+pub use frames::h2_frames;
 pub use h2::{h2_downgrade, hpack_decode, hpack_round_trip};
 
 /// Limits near which small inputs come, so that limits are met too.

@@ -54,3 +54,8 @@ fn hpack_round_trips() {
 fn h2_downgrades() {
     replay("h2_downgrade", fuzzing::h2_downgrade);
 }
+
+#[test]
+fn h2_frames_corpus() {
+    replay("h2_frames", fuzzing::h2_frames);
+}
