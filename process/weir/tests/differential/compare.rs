@@ -55,7 +55,7 @@ pub(super) struct Views<'a> {
     pub(super) runs: Vec<Run<'a>>,
     pub(super) weir: BTreeMap<String, Vec<Line>>,
     pub(super) recorded: Vec<Recorded>,
-    pub(super) seen: BTreeMap<u16, Vec<Seen>>,
+    pub(super) seen: BTreeMap<String, Vec<Seen>>,
 }
 
 /// The count of a run.
@@ -130,7 +130,7 @@ fn by_client(views: &Views<'_>, summary: &mut Summary) -> BTreeMap<String, Vec<S
     let mut sent: BTreeMap<String, Vec<Sent>> = BTreeMap::new();
     let mut logs = views.seen.clone();
     for recorded in &views.recorded {
-        let mut seen = logs.remove(&recorded.port).unwrap_or_default().into_iter();
+        let mut seen = logs.remove(&recorded.peer).unwrap_or_default().into_iter();
         summary.connections += 1;
         let mut at = 0;
         while at < recorded.bytes.len() {
@@ -170,9 +170,9 @@ fn by_client(views: &Views<'_>, summary: &mut Summary) -> BTreeMap<String, Vec<S
             summary.differences.push((extra.client, what));
         }
     }
-    for (port, seen) in logs {
+    for (peer, seen) in logs {
         // A connection without a request, as the harness opens it, is logged by nobody.
-        summary.differences.push(("no connection".into(), format!("{port}: {seen:?}")));
+        summary.differences.push(("no connection".into(), format!("{peer}: {seen:?}")));
     }
     sent
 }

@@ -93,9 +93,9 @@ impl Origin {
         Self { kind, port, guard, log, _dir: dir }
     }
 
-    /// Ends the program and gives what it saw on each connection, by the port of its peer.
+    /// Ends the program and gives what it saw on each connection, by the address of its peer.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> BTreeMap<u16, Vec<Seen>> {
+    pub(crate) fn finish(mut self) -> BTreeMap<String, Vec<Seen>> {
         self.guard.signal(if self.kind == Kind::Nginx { Signal::QUIT } else { Signal::USR1 });
         self.guard.exit(SOON);
         let mut text = String::new();
@@ -109,7 +109,7 @@ impl Origin {
             };
             self.kind == Kind::Nginx || self.guard.stdout.ended()
         });
-        let mut seen: BTreeMap<u16, Vec<Seen>> = BTreeMap::new();
+        let mut seen: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
         for line in text.lines() {
             let read = match self.kind {
                 Kind::Nginx => from_nginx(line),
@@ -117,8 +117,8 @@ impl Origin {
                 Kind::Haproxy if !line.starts_with("seen ") => continue,
                 Kind::Haproxy => from_haproxy(line),
             };
-            let (port, request) = read.unwrap_or_else(|| panic!("{:?} logged {line:?}", self.kind));
-            seen.entry(port).or_default().push(request);
+            let (peer, request) = read.unwrap_or_else(|| panic!("{:?} logged {line:?}", self.kind));
+            seen.entry(peer).or_default().push(request);
         }
         seen
     }
@@ -136,7 +136,7 @@ fn nginx(dir: &TempDir, port: u16) -> String {
          client_max_body_size 0; client_body_buffer_size {BUFFER};\n\
          client_body_in_single_buffer on; keepalive_requests 1000000; keepalive_timeout 300s;\n\
          large_client_header_buffers 8 {BUFFER};\n\
-         log_format seen escape=json '{{\"port\":\"$remote_port\",\"method\":\"$request_method\",\
+         log_format seen escape=json '{{\"peer\":\"$remote_addr\",\"method\":\"$request_method\",\
          \"host\":\"$http_host\",\"target\":\"$request_uri\",\"normal\":\"$uri\",\
          \"body\":\"$request_body\",\"client\":\"$http_cf_connecting_ip\",\
          \"status\":\"$status\",\"length\":\"$request_length\"}}';\n\
@@ -167,7 +167,7 @@ fn haproxy(port: u16) -> String {
          http-request set-var(txn.target) url\n  \
          http-request set-var(txn.body) req.body\n  \
          http-request set-var(txn.client) req.fhdr(cf-connecting-ip)\n  \
-         log-format \"seen %cp %ST m={} h={} t={} b={} c={}\"\n  \
+         log-format \"seen %ci %ST m={} h={} t={} b={} c={}\"\n  \
          http-request return status 204 hdr X-Method %[method] hdr X-Target %[url] \
          if {{ path /none }}\n  \
          http-request return status 200 content-type text/plain string \"origin\\n\" \
@@ -180,7 +180,7 @@ fn haproxy(port: u16) -> String {
     )
 }
 
-fn from_nginx(line: &str) -> Option<(u16, Seen)> {
+fn from_nginx(line: &str) -> Option<(String, Seen)> {
     let value: serde_json::Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
     let seen = Seen {
@@ -193,12 +193,12 @@ fn from_nginx(line: &str) -> Option<(u16, Seen)> {
         status: text("status")?.parse().ok()?,
         length: text("length")?.parse().ok(),
     };
-    Some((text("port")?.parse().ok()?, seen))
+    Some((text("peer")?, seen))
 }
 
-fn from_haproxy(line: &str) -> Option<(u16, Seen)> {
+fn from_haproxy(line: &str) -> Option<(String, Seen)> {
     let parts: Vec<&str> = line.split(' ').collect();
-    let [_, port, status, method, host, target, body, client] = parts[..] else { return None };
+    let [_, peer, status, method, host, target, body, client] = parts[..] else { return None };
     let value = |part: &str, key: &str| -> Option<Vec<u8>> {
         let digits = part.strip_prefix(key)?;
         // HAProxy writes a dash for what it does not know.
@@ -218,5 +218,5 @@ fn from_haproxy(line: &str) -> Option<(u16, Seen)> {
         status: status.parse().ok()?,
         length: None,
     };
-    Some((port.parse().ok()?, seen))
+    Some((peer.to_owned(), seen))
 }

@@ -13,8 +13,9 @@ use std::time::Duration;
 /// What went to the origin on one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorded {
-    /// Port of the recorder on that connection, by which the origin's log names it.
-    pub(crate) port: u16,
+    /// Address of the recorder on that connection, by which the origin's log names it. No other
+    /// connection has it, as would be the case with ports.
+    pub(crate) peer: String,
     pub(crate) bytes: Vec<u8>,
     /// Offset and number of each piece, which gives an order over all connections.
     pieces: Vec<(usize, u64)>,
@@ -92,20 +93,18 @@ impl Drop for Recorder {
 }
 
 fn accept(shared: &Arc<Shared>, weir: TcpStream, origin: u16) {
-    let origin = TcpStream::connect((Ipv4Addr::LOCALHOST, origin));
-    // Without its origin the connection ends, which the case then tells.
-    let Ok(origin) = origin else { return };
-    let (Ok(port), Ok(back), Ok(forth)) =
-        (origin.local_addr().map(|a| a.port()), weir.try_clone(), origin.try_clone())
-    else {
-        return;
-    };
-    drop(weir.set_nodelay(true));
-    drop(origin.set_nodelay(true));
     let id = shared.with(|connections| {
-        connections.push(Recorded { port, ..Recorded::default() });
+        connections.push(Recorded::default());
         connections.len() - 1
     });
+    let octet = |n: usize| u8::try_from(n % 250).expect("below 250");
+    let peer = Ipv4Addr::new(127, 1 + octet(id / 62_500), octet(id / 250), 1 + octet(id));
+    shared.with(|connections| connections[id].peer = peer.to_string());
+    // Without its origin the connection ends, which the case then tells.
+    let Ok(origin) = connect(peer, origin) else { return };
+    let (Ok(back), Ok(forth)) = (weir.try_clone(), origin.try_clone()) else { return };
+    drop(weir.set_nodelay(true));
+    drop(origin.set_nodelay(true));
     shared.open.fetch_add(1, Ordering::AcqRel);
     let inner = shared.clone();
     let up = std::thread::spawn(move || {
@@ -124,6 +123,14 @@ fn accept(shared: &Arc<Shared>, weir: TcpStream, origin: u16) {
         drop(up.join());
         inner.open.fetch_sub(1, Ordering::AcqRel);
     });
+}
+
+fn connect(source: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    Ok(socket.into())
 }
 
 /// Moves bytes until the end of `from`, and passes that end on in its kind.
