@@ -1,16 +1,17 @@
 //! One probe: a try, and further ones at once where time ran out.
 
-use super::http::{self, Answer};
+use super::http::{self, Answer, Request};
+use super::http2;
 use super::place::{Place, Scheme};
 use super::plan::Plan;
 use super::reason::{Failure, Phase, Reason};
 use super::tls::Session;
-use core_model::config::{MonitorKind, ProxyProtocolOut};
+use core_model::config::{MonitorKind, Protocol, ProxyProtocolOut};
 use process_runtime::live::OriginLive;
 use rustls_pki_types::ServerName;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
@@ -65,7 +66,8 @@ async fn one_try(
             return Ok(());
         }
         let follow = plan.monitor.follow_redirects && redirects_left > 0;
-        match ask(plan, session, &place, &method, tcp, follow, phase).await? {
+        let request = Request { plan, place: &place, method: &method, follow };
+        match ask(&request, session, tcp, phase).await? {
             Answer::Accepted => return Ok(()),
             Answer::Redirect { status, location } => {
                 place = place.follow(&location).ok_or_else(|| {
@@ -85,15 +87,12 @@ async fn one_try(
 
 /// One request over a new connection, in TLS where the place asks for it.
 async fn ask(
-    plan: &Plan,
+    request: &Request<'_>,
     session: &Session,
-    place: &Place,
-    method: &str,
     mut tcp: TcpStream,
-    follow: bool,
     phase: &mut Phase,
 ) -> Result<Answer, Failure> {
-    let request = http::request(plan, place, method)?;
+    let Request { plan, place, .. } = *request;
     if let Some(version) = plan.proxy_protocol.filter(|_| place.own) {
         let header = match version {
             ProxyProtocolOut::V1 => PROXY_V1_SELF,
@@ -101,9 +100,10 @@ async fn ask(
         };
         tcp.write_all(header).await.map_err(|e| phase.failed(&e))?;
     }
+    let protocols = plan.protocols(place);
     if place.scheme == Scheme::Http {
         *phase = Phase::Exchange;
-        return http::exchange(&mut tcp, &request, method, &plan.monitor, follow, *phase).await;
+        return exchange(&mut tcp, request, !protocols.http1, *phase).await;
     }
     *phase = Phase::Handshake;
     let wrong = |detail: String| Failure::new(Reason::MonitorConfigError, detail);
@@ -114,8 +114,27 @@ async fn ask(
         .map_err(|_| wrong(format!("`{name}` is no name for TLS")))?;
     let connecting = TlsConnector::from(config).connect(server_name, tcp);
     let mut stream = connecting.await.map_err(|e| phase.failed(&e))?;
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(Protocol::Http2.alpn());
+    if !http2 && !protocols.http1 {
+        let detail = "the origin does not offer HTTP/2 by ALPN";
+        return Err(Failure::new(Reason::TlsProtocolError, detail));
+    }
     *phase = Phase::Exchange;
-    http::exchange(&mut stream, &request, method, &plan.monitor, follow, *phase).await
+    exchange(&mut stream, request, http2, *phase).await
+}
+
+/// The request and its reply in one of the two protocols.
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    request: &Request<'_>,
+    http2: bool,
+    phase: Phase,
+) -> Result<Answer, Failure> {
+    if !http2 {
+        return http::exchange(stream, request, phase).await;
+    }
+    // In a box, as the task of every origin has room for its largest state all the time.
+    Box::pin(http2::exchange(stream, request, phase)).await
 }
 
 /// The address of a place. The origin's own are looked up elsewhere and waited for here.

@@ -2,11 +2,12 @@
 //! the origin's live state, which the workers read.
 //!
 //! A plan (`plan`) says how one origin is probed. Its task waits for a tick of its own phase
-//! (`schedule`), makes a probe of one or more tries (`attempt`, `http`, `tls`, `place`), and hands
-//! the result to the tracker of `core_balance::health`. See `docs/algorithms/health.md`.
+//! (`schedule`), makes a probe of one or more tries (`attempt`, `http`, `http2`, `tls`, `place`),
+//! and hands the result to the tracker of `core_balance::health`. See `docs/algorithms/health.md`.
 
 mod attempt;
 mod http;
+mod http2;
 mod place;
 mod plan;
 mod reason;

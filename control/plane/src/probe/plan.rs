@@ -2,7 +2,8 @@
 
 use super::place::{Place, Scheme};
 use core_model::config::{
-    Config, Monitor, MonitorKind, Name, Origin, OriginAddress, Pool, ProxyProtocolOut, UpstreamTls,
+    Config, Monitor, MonitorKind, Name, Origin, OriginAddress, Pool, ProxyProtocolOut,
+    UpstreamProtocols, UpstreamTls,
 };
 use core_model::net::IpNet;
 use process_runtime::live::{self, LiveTable, OriginLive};
@@ -38,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) host_header: Option<String>,
     pub(crate) monitor: Monitor,
     pub(crate) tls: Option<UpstreamTls>,
+    /// What is spoken with the origin itself; see [`Plan::protocols`].
+    pub(crate) protocols: UpstreamProtocols,
     pub(crate) proxy_protocol: Option<ProxyProtocolOut>,
     pub(crate) source_address: Option<IpAddr>,
     pub(crate) deny_addresses: Vec<IpNet>,
@@ -46,7 +49,8 @@ pub(crate) struct Plan {
 impl Plan {
     fn new(pool: &Pool, origin: &Origin, monitor: &Monitor) -> Self {
         // A port of the monitor's own is a health service beside the origin's, which the load
-        // balancer's connections do not reach, so that nothing says it reads a PROXY header.
+        // balancer's connections do not reach, so that nothing says it reads a PROXY header or
+        // speaks HTTP/2.
         let own_port = monitor.port.is_none_or(|port| port == origin.port);
         Self {
             pool: pool.name.clone(),
@@ -55,6 +59,7 @@ impl Plan {
             host_header: origin.host_header.clone(),
             monitor: monitor.clone(),
             tls: pool.tls.clone(),
+            protocols: if own_port { pool.protocols } else { UpstreamProtocols::HTTP1 },
             proxy_protocol: pool.proxy_protocol.filter(|_| own_port),
             source_address: pool.source_address,
             deny_addresses: pool.deny_addresses.clone(),
@@ -83,6 +88,11 @@ impl Plan {
         };
         let target = if self.monitor.path.is_empty() { "/" } else { &self.monitor.path };
         Place { scheme, authority, port: self.port, target: target.to_owned(), own: true }
+    }
+
+    /// What is spoken at `place`: the pool's protocols, which say nothing of other hosts.
+    pub(crate) fn protocols(&self, place: &Place) -> UpstreamProtocols {
+        if place.own { self.protocols } else { UpstreamProtocols::HTTP1 }
     }
 
     /// The name that TLS asks for and verifies at `place`: the pool's where it has one, else the

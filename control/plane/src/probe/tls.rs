@@ -1,7 +1,7 @@
 //! How probes speak TLS: what they trust and what they show.
 
 use super::plan::Plan;
-use core_model::config::{Certificate, MonitorKind};
+use core_model::config::{Certificate, MonitorKind, UpstreamProtocols};
 use process_runtime::origin_tls::{self, Trust};
 use rustls::ClientConfig;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// The TLS settings of one plan.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
-    /// Towards the origin: the pool's authorities and client certificate.
+    /// Towards the origin: the pool's authorities, client certificate and protocols.
     pub(crate) own: Option<Arc<ClientConfig>>,
     /// Towards another host that a redirect names: the system's authorities, and nothing shown.
     pub(crate) other: Option<Arc<ClientConfig>>,
@@ -32,14 +32,22 @@ pub(crate) fn session(plan: &Plan) -> Result<Session, String> {
     };
     let shown = tls.and_then(|tls| tls.client_certificate.as_ref());
     let other = match follows {
-        true => Some(client(if verify { Trust::System } else { Trust::Anything }, None)?),
+        true => {
+            let trust = if verify { Trust::System } else { Trust::Anything };
+            Some(client(trust, None, UpstreamProtocols::HTTP1)?)
+        }
         false => None,
     };
-    Ok(Session { own: Some(client(own_trust, shown)?), other })
+    Ok(Session { own: Some(client(own_trust, shown, plan.protocols)?), other })
 }
 
-fn client(trust: Trust<'_>, shown: Option<&Certificate>) -> Result<Arc<ClientConfig>, String> {
+fn client(
+    trust: Trust<'_>,
+    shown: Option<&Certificate>,
+    protocols: UpstreamProtocols,
+) -> Result<Arc<ClientConfig>, String> {
     let mut config = origin_tls::client_config(trust, shown).map_err(|e| e.to_string())?;
+    config.alpn_protocols = protocols.alpn();
     // A resumed session proves nothing about the certificate that the origin has at present.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))

@@ -1,6 +1,6 @@
 //! `[[monitor]]` and `[[pool]]`: origins, how they are probed and how they are spoken to.
 
-use super::listener::{Certificate, PinnedBytes};
+use super::listener::{Certificate, PinnedBytes, Protocol};
 use super::{MonitorId, Name};
 use crate::net::IpNet;
 use std::net::IpAddr;
@@ -201,6 +201,18 @@ pub struct UpstreamProtocols {
     pub http1: bool,
     /// HTTP/2; without TLS with prior knowledge.
     pub http2: bool,
+}
+
+impl UpstreamProtocols {
+    /// What every origin is taken to speak of which nothing is said.
+    pub const HTTP1: Self = Self { http1: true, http2: false };
+
+    /// What is offered by ALPN (RFC 7301), the preferred one first.
+    #[must_use]
+    pub fn alpn(self) -> Vec<Vec<u8>> {
+        let offered = [(self.http2, Protocol::Http2), (self.http1, Protocol::Http1)];
+        offered.iter().filter(|(on, _)| *on).map(|(_, p)| p.alpn().to_vec()).collect()
+    }
 }
 
 /// One `[[pool]]`.

@@ -3,9 +3,13 @@
 use super::{Edge, Weir, origin};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait;
+use bytes::Bytes;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 /// Two intervals of the monitor, with room.
 const SEEN: Duration = Duration::from_secs(15);
@@ -61,6 +65,62 @@ fn failover_to_the_next_pool_and_back() {
     served_by(&weir, "second");
     assert!(weir.metric("weir_origin_up", &[("pool", "p")]) < 0.5);
     assert!(weir.metric("weir_origin_up", &[("pool", "q")]) > 0.5);
+    well.store(true, Ordering::Release);
+    served_by(&weir, "first");
+}
+
+/// As [`named`], in HTTP/2 with prior knowledge and nothing else; stops with the sender.
+fn named_h2(name: &'static str) -> (u16, Arc<AtomicBool>, oneshot::Sender<()>) {
+    let well = Arc::new(AtomicBool::new(true));
+    let switch = well.clone();
+    let port = crate::support::files::free_port();
+    let (stop, stopped) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let tasks = tokio::task::LocalSet::new();
+        tasks.block_on(&runtime.expect("a runtime can be built"), async move {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+            let listener = listener.expect("the port is free");
+            let serving = async {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::task::spawn_local(serve_h2(stream, name, switch.clone()));
+                }
+            };
+            tokio::select! { () = serving => {}, _ = stopped => {} }
+        });
+    });
+    (port, well, stop)
+}
+
+async fn serve_h2(stream: TcpStream, name: &'static str, switch: Arc<AtomicBool>) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let well = switch.load(Ordering::Acquire) || request.uri().path() != "/health";
+        let reply = http::Response::builder().status(if well { 200 } else { 500 });
+        let reply = reply.body(()).expect("the reply is sound");
+        if let Ok(mut body) = respond.send_response(reply, false) {
+            // The stream may have been reset, as probes do that need no body.
+            drop(body.send_data(Bytes::from_static(name.as_bytes()), true));
+        }
+    }
+}
+
+#[test]
+fn a_pool_of_http2_is_probed_in_http2() {
+    let ((port, well, _stop), (second, _)) = (named_h2("first"), named("second"));
+    let h2 = format!("{POOL}\nprotocols = [\"h2\"]");
+    let edge = Edge::new()
+        .listener("web", "")
+        .monitor("m", MONITOR)
+        .pool("p", &h2, &[origin("o1", port)])
+        .pool("q", POOL, &[origin("o2", second.port())])
+        .balance("*", "p,q", "");
+    let weir = Weir::start(edge);
+    served_by(&weir, "first");
+    assert!(weir.metric("weir_origin_up", &[("pool", "p")]) > 0.5);
+    well.store(false, Ordering::Release);
+    served_by(&weir, "second");
+    assert!(weir.metric("weir_origin_up", &[("pool", "p")]) < 0.5);
     well.store(true, Ordering::Release);
     served_by(&weir, "first");
 }

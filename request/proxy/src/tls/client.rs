@@ -4,7 +4,7 @@ use super::io::HandshakeError;
 use super::server::TlsError;
 use super::{HandshakeLimits, Session, TlsStream};
 use crate::timer::{self, Timer};
-use core_model::config::{Pool, Protocol, UpstreamTls};
+use core_model::config::{Pool, UpstreamProtocols, UpstreamTls};
 use process_runtime::origin_tls::{self, Trust};
 use rustls::ClientConfig;
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -32,17 +32,14 @@ pub(crate) fn client_config(pool: &Pool, tls: &UpstreamTls) -> Result<Arc<Client
         owner: format!("pool {}", pool.name),
         cause: error.to_string(),
     })?;
-    let offered =
-        [(pool.protocols.http2, Protocol::Http2), (pool.protocols.http1, Protocol::Http1)];
-    config.alpn_protocols =
-        offered.iter().filter(|(on, _)| *on).map(|(_, p)| p.alpn().to_vec()).collect();
+    config.alpn_protocols = pool.protocols.alpn();
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     Ok(Arc::new(config))
 }
 
 /// `config` with HTTP/1.1 as the only offer.
 pub(crate) fn http1_only(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
-    let only = vec![Protocol::Http1.alpn().to_vec()];
+    let only = UpstreamProtocols::HTTP1.alpn();
     if config.alpn_protocols == only {
         return config.clone();
     }

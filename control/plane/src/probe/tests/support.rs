@@ -159,6 +159,7 @@ pub(super) fn pool(origins: Vec<Origin>) -> Pool {
         },
         slow_start: second,
         deny_addresses: Vec::new(),
+        protocols: UpstreamProtocols::HTTP1,
     }
 }
 

@@ -10,27 +10,27 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Issuer {
+pub(super) fn authority() -> Issuer {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// A certificate for `name` with its key, until the end of `year`.
-fn leaf(issuer: &Issuer, name: &str, year: i32) -> (CertificateDer<'static>, Vec<u8>) {
+pub(super) fn leaf(issuer: &Issuer, name: &str, year: i32) -> (CertificateDer<'static>, Vec<u8>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(year, 12, 31);
     (params.signed_by(&key, issuer).unwrap().der().clone(), key.serialize_der())
 }
 
-/// An https origin; it keeps the names that it was asked for.
-fn https(
+/// The TLS settings of an origin that offers nothing by ALPN.
+pub(super) fn settings(
     (certificate, key): (CertificateDer<'static>, Vec<u8>),
     clients: Option<&Issuer>,
-) -> (FakeOrigin, Arc<Mutex<Vec<Option<String>>>>) {
+) -> ServerConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -45,7 +45,20 @@ fn https(
         }
     };
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
-    let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
+    builder.with_single_cert(vec![certificate], key).unwrap()
+}
+
+/// An https origin; it keeps the names that it was asked for.
+fn https(
+    certificate: (CertificateDer<'static>, Vec<u8>),
+    clients: Option<&Issuer>,
+) -> (FakeOrigin, Arc<Mutex<Vec<Option<String>>>>) {
+    https_with(settings(certificate, clients))
+}
+
+/// As [`https`], with these settings. It speaks HTTP/1.1.
+pub(super) fn https_with(config: ServerConfig) -> (FakeOrigin, Arc<Mutex<Vec<Option<String>>>>) {
+    let config = Arc::new(config);
     let names = Arc::new(Mutex::new(Vec::new()));
     let kept = names.clone();
     let origin = FakeOrigin::new(move |stream, _| {
@@ -66,7 +79,7 @@ fn der(bytes: &[u8]) -> PinnedBytes {
 }
 
 /// A pool of one origin whose Host is `host` and that trusts `issuer`.
-fn trusting(issuer: &Issuer, host: &str, port: u16) -> Pool {
+pub(super) fn trusting(issuer: &Issuer, host: &str, port: u16) -> Pool {
     let mut pool = pool(vec![Origin {
         host_header: (!host.is_empty()).then(|| host.to_owned()),
         ..origin("o", port)
@@ -81,7 +94,7 @@ fn trusting(issuer: &Issuer, host: &str, port: u16) -> Pool {
     pool
 }
 
-fn probe() -> Monitor {
+pub(super) fn probe() -> Monitor {
     monitor(MonitorKind::Https)
 }
 
