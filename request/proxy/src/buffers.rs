@@ -10,8 +10,8 @@ pub(crate) const BUFFER_BYTES: usize = 17 * 1024;
 const FREE_MAX: usize = 512;
 
 /// Size of the buffers for bodies that are known to be long: few system calls, still in the
-/// second-level cache.
-const LARGE_BYTES: usize = 64 * 1024;
+/// second-level cache. Four sealed TLS records fit.
+const LARGE_BYTES: usize = 65 * 1024;
 /// Free large buffers kept per worker (4 MiB).
 const LARGE_FREE_MAX: usize = 64;
 /// First capacity of an output buffer: a head and a small body.
@@ -120,12 +120,17 @@ impl Lent {
         }
     }
 
+    /// At least `bytes` of room, growing where there is less.
+    pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
+        if self.space().len() < bytes {
+            self.grow(self.len() + bytes);
+        }
+        self.space()
+    }
+
     /// Appends `bytes`, growing where they do not fit.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        if self.space().len() < bytes.len() {
-            self.grow(self.len() + bytes.len());
-        }
-        if let Some(room) = self.space().get_mut(..bytes.len()) {
+        if let Some(room) = self.room(bytes.len()).get_mut(..bytes.len()) {
             room.copy_from_slice(bytes);
         }
         self.fill(bytes.len());

@@ -77,10 +77,11 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Whether the client has gone while it has nothing to send.
-    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Whether the client has gone while it has nothing to send. A connection is looked at only
+    /// where `closely` says so; a stream tells by itself.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, closely: bool) -> bool {
         match &mut self.link {
-            Link::H1(h1) => !self.ended && h1.poll_gone(cx, &mut self.ended),
+            Link::H1(h1) => closely && !self.ended && h1.poll_gone(cx, &mut self.ended),
             Link::H2(h2) => h2.is_gone(cx),
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::buffers::Lent;
 use crate::tls::TlsStream;
+use rustix::net::{RecvFlags, SendFlags};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 /// Plain TCP or TLS over it.
@@ -60,10 +61,7 @@ impl Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Stream::Plain(tcp) => match slices {
-                [one] => Pin::new(tcp).poll_write(cx, one),
-                several => Pin::new(tcp).poll_write_vectored(cx, several),
-            },
+            Stream::Plain(tcp) => poll_write_tcp(tcp, cx, slices),
             Stream::Tls(tls) => tls.poll_write(cx, slices),
         }
     }
@@ -87,15 +85,70 @@ impl Stream {
 }
 
 /// Reads from a socket into the room of `into`.
+///
+/// The system call is made directly: in a process with threads that of libc is a cancellation
+/// point, which costs more than the rest of it. What was read in part was all there is, and the
+/// socket is not asked again before the reactor sees more.
 #[inline]
 pub(crate) fn poll_read_tcp(
-    tcp: &mut TcpStream,
+    tcp: &TcpStream,
     cx: &mut Context<'_>,
     into: &mut Lent,
 ) -> Poll<io::Result<usize>> {
-    let mut room = ReadBuf::new(into.space());
-    ready!(Pin::new(tcp).poll_read(cx, &mut room))?;
-    let n = room.filled().len();
-    into.fill(n);
-    Poll::Ready(Ok(n))
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        let mut partial = None;
+        let read = tcp.try_io(Interest::READABLE, || {
+            let room = into.space();
+            let n = rustix::net::recv(tcp, &mut *room, RecvFlags::empty())?.0;
+            if n > 0 && n < room.len() {
+                partial = Some(n);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(n)
+        });
+        match (read, partial) {
+            (Ok(n), _) | (Err(_), Some(n)) => {
+                into.fill(n);
+                return Poll::Ready(Ok(n));
+            }
+            (Err(error), None) if is_passing(&error) => {}
+            (Err(error), None) => return Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// Writes some of `slices` to a socket.
+#[inline]
+pub(crate) fn poll_write_tcp(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+    slices: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let whole: usize = slices.iter().map(|slice| slice.len()).sum();
+    loop {
+        ready!(tcp.poll_write_ready(cx))?;
+        let mut partial = None;
+        let written = tcp.try_io(Interest::WRITABLE, || {
+            let n = match slices {
+                [one] => rustix::net::send(tcp, one, SendFlags::NOSIGNAL)?,
+                several => rustix::io::writev(tcp, several)?,
+            };
+            if n > 0 && n < whole {
+                partial = Some(n);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(n)
+        });
+        match (written, partial) {
+            (Ok(n), _) | (Err(_), Some(n)) => return Poll::Ready(Ok(n)),
+            (Err(error), None) if is_passing(&error) => {}
+            (Err(error), None) => return Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// Whether trying again is all there is to do.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

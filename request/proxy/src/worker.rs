@@ -1,6 +1,7 @@
 //! A worker: one thread, one reactor, its own connections; what its tasks share lives here.
 
 use crate::buffers;
+use crate::codec::h2_desk::{self, Desk};
 use crate::knock::Knocks;
 use crate::plan::{ListenerPlan, Plan, same_sockets};
 use crate::splice;
@@ -106,6 +107,8 @@ pub(crate) struct Worker {
     generation: Cell<u64>,
     listeners: RefCell<Vec<Rc<Local>>>,
     pub(crate) idle: RefCell<IdlePool>,
+    /// Tasks that wait for a request of a stream.
+    pub(crate) desks: RefCell<Vec<Rc<Desk>>>,
     /// Connections to origins that requests share.
     pub(crate) streams: RefCell<StreamPool>,
     random: RefCell<SplitMix64>,
@@ -154,6 +157,7 @@ impl Worker {
             listeners: RefCell::default(),
             idle: RefCell::default(),
             streams: RefCell::default(),
+            desks: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
             requests: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
@@ -267,6 +271,7 @@ impl Worker {
         self.idle.borrow_mut().tick(several.then_some(&self.shared.idle), housekeeping);
         if housekeeping {
             self.streams.borrow_mut().tidy();
+            h2_desk::trim(&mut self.desks.borrow_mut());
             buffers::trim(BUFFERS_KEPT);
             self.requests.borrow_mut().truncate(PARSERS_MAX / 4);
             if self.index == 0 && several {

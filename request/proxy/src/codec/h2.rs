@@ -2,21 +2,18 @@
 //! goodbye so that no request is lost.
 
 use crate::buffers::{Lent, Out};
-use crate::codec::client::{self, Arrived, Seat};
+use crate::codec::client::Seat;
+use crate::codec::h2_desk::{self as desk, Job};
 use crate::codec::h2_mux::{Driver, Mux, Over};
 use crate::codec::h2_stream::H2Link;
 use crate::codec::linger;
-use crate::exchange::{Client, Exchange, HeadBytes, Outcome, Peer, Stage};
-use crate::lifecycle;
-use crate::link::Link;
+use crate::exchange::{Peer, Stage};
 use crate::stage::record::{self, Refused};
 use crate::stage::reply;
 use crate::stream::Stream;
 use crate::timer::{self, NEVER, Timer};
-use crate::worker::{Local, Phase, Worker};
-use core_wire::h1::Framing;
+use crate::worker::{Local, Phase};
 use core_wire::h1::head::{HeadError, HeadLimits, Method, RequestParser};
-use core_wire::h1::request::RequestMeaning;
 use core_wire::h2::connection::{Connection, Event, Limits, Role, StreamKey};
 use core_wire::h2::frame::ErrorCode;
 use core_wire::h2::message::{self, MessageError};
@@ -224,15 +221,16 @@ impl Front {
         match read {
             Ok(meaning) => {
                 self.seat.stats().requests.inc();
-                let head = Head { parser, bytes, meaning, started };
-                let task = exchange(
-                    self.seat.worker.clone(),
-                    self.seat.local.clone(),
-                    self.peer.clone(),
+                let job = Job {
+                    local: self.seat.local.clone(),
+                    peer: self.peer.clone(),
                     link,
-                    head,
-                );
-                tokio::task::spawn_local(task);
+                    parser,
+                    bytes,
+                    meaning,
+                    started,
+                };
+                desk::give(&self.seat.worker, job);
             }
             Err(error) => {
                 self.refuse(mux, stream, link, (&parser, &bytes), (error, started));
@@ -292,38 +290,6 @@ impl Front {
         record::refused(stage, &refused);
         mux.touch();
     }
-}
-
-/// The head of a request with what it means.
-struct Head {
-    parser: Box<RequestParser>,
-    bytes: Out,
-    meaning: RequestMeaning,
-    started: Instant,
-}
-
-/// The life of one request.
-async fn exchange(worker: Rc<Worker>, local: Rc<Local>, peer: Peer, mut link: H2Link, head: Head) {
-    let Head { parser, bytes, meaning, started } = head;
-    let timer = Timer::new();
-    let Arrived { client, host } = client::arrived(&local, &peer, &parser, &meaning, bytes.bytes());
-    let framing = if meaning.upgrade.is_some() { Framing::None } else { meaning.framing };
-    link.begin_receiving(framing, local.plan.config.limits.body_bytes);
-    let mut exchange = Exchange {
-        head: HeadBytes::Decoded(bytes),
-        parser,
-        meaning,
-        host,
-        peer,
-        client,
-        started,
-        keep: true,
-        outcome: Outcome::default(),
-    };
-    let stage = Stage { worker: &worker, listener: &local.plan, timer: &timer, local: &local };
-    let mut lent = Client { link: Link::H2(&mut link), ended: false };
-    lifecycle::serve(stage, &mut exchange, &mut lent).await;
-    worker.keep_request_parser(exchange.parser);
 }
 
 /// The limits of a connection, those of the listener among them.

@@ -1,7 +1,7 @@
 //! A TLS stream: records in and out of lent buffers.
 
 use crate::buffers::{BUFFER_BYTES, Lent};
-use crate::stream::poll_read_tcp;
+use crate::stream::{poll_read_tcp, poll_write_tcp};
 use core_wire::client_hello::{self, Parsed};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
@@ -50,8 +50,7 @@ pub(crate) struct TlsStream {
     plain_in: Vec<u8>,
     plain_taken: usize,
     /// Sealed bytes not yet sent.
-    sealed_out: Vec<u8>,
-    sealed_sent: usize,
+    sealed_out: Option<Lent>,
     ended: bool,
     failed: bool,
     handshake_bytes: usize,
@@ -65,8 +64,7 @@ impl TlsStream {
             sealed_in: None,
             plain_in: Vec::new(),
             plain_taken: 0,
-            sealed_out: Vec::new(),
-            sealed_sent: 0,
+            sealed_out: None,
             ended: false,
             failed: false,
             handshake_bytes: 0,
@@ -117,6 +115,11 @@ impl TlsStream {
         self.plain_in = Vec::new();
         self.sealed_in = None;
         self.tcp.poll_read_ready(cx)
+    }
+
+    /// Sealed bytes that wait to be sent.
+    fn sealed(&self) -> usize {
+        self.sealed_out.as_ref().map_or(0, Lent::len)
     }
 
     fn has_plain(&self) -> bool {
@@ -171,7 +174,7 @@ impl TlsStream {
                     if name.is_empty() || known(name) {
                         return Poll::Ready(Ok(name.to_owned()));
                     }
-                    self.sealed_out.extend_from_slice(&UNRECOGNIZED_NAME);
+                    self.sealed_out.get_or_insert_with(Lent::take).extend(&UNRECOGNIZED_NAME);
                     self.failed = true;
                     let _ = self.poll_flush(cx);
                     return Poll::Ready(Err(HandshakeError::UnknownName));
@@ -196,7 +199,7 @@ impl TlsStream {
             }
             buffer.grow((buffer.len() * 2).min(SEALED_IN_MAX));
         }
-        poll_read_tcp(&mut self.tcp, cx, buffer)
+        poll_read_tcp(&self.tcp, cx, buffer)
     }
 
     pub(crate) fn poll_read(
@@ -284,14 +287,17 @@ impl TlsStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.sealed_out.len() - self.sealed_sent >= SEALED_MAX {
+        if self.sealed() >= SEALED_MAX {
             ready!(self.poll_flush(cx))?;
         }
         let mut taken = 0;
         if let [one] = slices {
+            if one.len() > RECORD_BYTES && self.sealed_out.is_none() {
+                self.sealed_out = Some(Lent::take_large());
+            }
             for record in one.chunks(RECORD_BYTES) {
                 taken += self.seal(record)?;
-                if self.sealed_out.len() - self.sealed_sent >= SEALED_MAX {
+                if self.sealed() >= SEALED_MAX {
                     break;
                 }
             }
@@ -344,19 +350,15 @@ impl TlsStream {
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sealed_sent < self.sealed_out.len() {
-            let rest = self.sealed_out.get(self.sealed_sent..).unwrap_or_default();
-            let n = ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        if let Some(sealed) = &mut self.sealed_out {
+            while !sealed.is_empty() {
+                let n = ready!(poll_write_tcp(&self.tcp, cx, &[IoSlice::new(sealed.filled())]))?;
+                if n == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                sealed.consume(n);
             }
-            self.sealed_sent += n;
-        }
-        self.sealed_sent = 0;
-        if self.sealed_out.capacity() > BUFFER_BYTES || self.sealed_out.is_empty() {
-            self.sealed_out = Vec::new();
-        } else {
-            self.sealed_out.clear();
+            self.sealed_out = None;
         }
         Poll::Ready(Ok(()))
     }
@@ -382,7 +384,7 @@ impl TlsStream {
         !self.has_plain()
             && !self.ended
             && !self.failed
-            && self.sealed_out.len() == self.sealed_sent
+            && self.sealed() == 0
             && self.sealed_in.as_ref().is_none_or(Lent::is_empty)
     }
 
@@ -400,7 +402,7 @@ fn invalid(error: rustls::Error) -> io::Error {
 fn advance<D>(
     status: UnbufferedStatus<'_, '_, D>,
     plain: &mut Vec<u8>,
-    out: &mut Vec<u8>,
+    out: &mut Option<Lent>,
 ) -> (usize, Result<Step, rustls::Error>) {
     let mut discard = status.discard;
     let step = match status.state {
@@ -422,14 +424,12 @@ fn advance<D>(
             result
         }
         Ok(ConnectionState::EncodeTlsData(mut message)) => {
-            let start = out.len();
-            out.resize(start + 1024, 0);
-            let mut sealed = message.encode(out.get_mut(start..).unwrap_or_default());
+            let out = out.get_or_insert_with(Lent::take);
+            let mut sealed = message.encode(out.room(1024));
             if let Err(EncodeError::InsufficientSize(size)) = &sealed {
-                out.resize(start + size.required_size, 0);
-                sealed = message.encode(out.get_mut(start..).unwrap_or_default());
+                sealed = message.encode(out.room(size.required_size));
             }
-            out.truncate(start + sealed.unwrap_or(0));
+            out.fill(sealed.unwrap_or(0));
             Ok(Step::Again)
         }
         Ok(ConnectionState::TransmitTlsData(flight)) => {
@@ -458,20 +458,17 @@ fn seal<D>(
     status: UnbufferedStatus<'_, '_, D>,
     plain: &[u8],
     opened: &mut Vec<u8>,
-    out: &mut Vec<u8>,
+    out: &mut Option<Lent>,
 ) -> (usize, Result<Sealed, rustls::Error>) {
     match status.state {
         Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            let start = out.len();
+            let out = out.get_or_insert_with(Lent::take);
             // Header, explicit nonce or content type, and tag of one record.
-            out.resize(start + plain.len() + 64, 0);
-            let mut sealed = traffic.encrypt(plain, out.get_mut(start..).unwrap_or_default());
+            let mut sealed = traffic.encrypt(plain, out.room(plain.len() + 64));
             if let Err(EncryptError::InsufficientSize(size)) = &sealed {
-                out.resize(start + size.required_size, 0);
-                sealed = traffic.encrypt(plain, out.get_mut(start..).unwrap_or_default());
+                sealed = traffic.encrypt(plain, out.room(size.required_size));
             }
-            let written = sealed.as_ref().copied().unwrap_or(0);
-            out.truncate(start + written);
+            out.fill(sealed.as_ref().copied().unwrap_or(0));
             let sealed = sealed.map(|_| Sealed::Done).unwrap_or(Sealed::Refused);
             (status.discard, Ok(sealed))
         }
@@ -489,12 +486,11 @@ fn seal<D>(
 }
 
 /// Seals a close_notify where one may be sent.
-fn close<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Vec<u8>) {
+fn close<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Option<Lent>) {
     if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-        let start = out.len();
-        out.resize(start + 64, 0);
-        let n = traffic.queue_close_notify(out.get_mut(start..).unwrap_or_default()).unwrap_or(0);
-        out.truncate(start + n);
+        let out = out.get_or_insert_with(Lent::take);
+        let n = traffic.queue_close_notify(out.room(64)).unwrap_or(0);
+        out.fill(n);
     }
 }
 

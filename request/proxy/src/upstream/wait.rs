@@ -10,7 +10,7 @@ use crate::plan::PoolPlan;
 use crate::reason::Reason;
 use crate::relay::{MoveFault, Pace, Waits, poll_move};
 use crate::stage::reply;
-use crate::timer;
+use crate::timer::{self, NEVER};
 use crate::upstream::{Flow, Upstream, Wire};
 use crate::websocket;
 use core_balance::retry::Progress;
@@ -28,6 +28,10 @@ const REPLY_HEAD: HeadLimits =
     HeadLimits { line_bytes: 8 << 10, section_bytes: 64 << 10, fields: 200 };
 /// Room for a reply head of the largest size.
 const REPLY_HEAD_BYTES: usize = REPLY_HEAD.line_bytes + REPLY_HEAD.section_bytes + 8;
+
+/// Ticks after which a client is watched while an origin is waited for. Most replies come sooner,
+/// and watching costs a look at the reactor.
+const WATCH_TICKS: u32 = 2;
 
 /// A try that came to nothing.
 pub(crate) struct Failure {
@@ -61,12 +65,15 @@ pub(crate) struct Wait<'a> {
     asked: Option<u32>,
     /// The origin was waited for, so something may be there.
     waited: bool,
+    /// Tick from which on it is watched whether the client is still there; [`NEVER`] once it is.
+    watch: u32,
 }
 
 impl<'a> Wait<'a> {
     /// Starts to wait for an origin of `pool`.
     pub(crate) fn new(stage: Stage<'a>, pool: &'a PoolPlan) -> Self {
-        Self { stage, pool, interim: 0, asked: None, waited: false }
+        let watch = timer::now().saturating_add(WATCH_TICKS);
+        Self { stage, pool, interim: 0, asked: None, waited: false, watch }
     }
 }
 
@@ -97,7 +104,10 @@ impl Wait<'_> {
                     }
                 }
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Pending if upstream.upload.flow != Flow::Active && client.poll_gone(cx) => {
+                Poll::Pending
+                    if upstream.upload.flow != Flow::Active
+                        && client.poll_gone(cx, self.watch == NEVER) =>
+                {
                     return Poll::Ready(Err(gone()));
                 }
                 Poll::Pending => match ready!(self.poll_late(cx, client, upstream)) {
@@ -289,9 +299,13 @@ impl Wait<'_> {
             let reply = self.pool.config.timeouts.reply;
             *self.asked.get_or_insert_with(|| timer::tick_after(reply))
         };
-        ready!(self.stage.timer.poll(cx, deadline.min(self.stage.end())));
+        ready!(self.stage.timer.poll(cx, deadline.min(self.stage.end()).min(self.watch)));
         if self.stage.is_over() {
             return Poll::Ready(over());
+        }
+        if timer::passed(self.watch) {
+            self.watch = NEVER;
+            return Poll::Ready(None);
         }
         if upstream.upload.flow == Flow::Active {
             return Poll::Ready(None);
