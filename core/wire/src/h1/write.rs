@@ -27,7 +27,7 @@ faults! {
 }
 
 /// Bytes of the longest text of an address: IPv6 with an IPv4 address inside.
-pub(crate) const ADDRESS_MAX: usize = 45;
+pub const ADDRESS_MAX: usize = 45;
 
 /// Digits of the largest `u64`.
 pub(crate) const DECIMAL_MAX: usize = 20;
@@ -279,7 +279,8 @@ fn put_address(address: IpAddr, out: &mut Vec<u8>) {
 }
 
 /// The text of an address, written into `room`.
-pub(crate) fn address_text(address: IpAddr, room: &mut [u8; ADDRESS_MAX]) -> &[u8] {
+#[must_use]
+pub fn address_text(address: IpAddr, room: &mut [u8; ADDRESS_MAX]) -> &[u8] {
     let len = match address {
         IpAddr::V4(v4) => bytes::ipv4(v4, room),
         IpAddr::V6(v6) => {

@@ -10,7 +10,7 @@ use core_model::config::{HeaderNamePolicy, RouteRules};
 use core_wire::forwarded::Element;
 use core_wire::h1::Framing;
 use core_wire::h1::head::{Field, Known, Method, Span};
-use core_wire::h1::write::{HeadWriter, WriteError};
+use core_wire::h1::write::{ADDRESS_MAX, HeadWriter, WriteError, address_text};
 use core_wire::write::{Scheme, WriteHead};
 
 /// What decides over the head of a request to an origin.
@@ -215,10 +215,14 @@ fn forwarding(
         }
         head.address(Known::CfConnectingIp, exchange.client);
     } else {
-        head.address(Known::XForwardedFor, peer);
-        head.address(Known::CfConnectingIp, peer);
+        let mut room = [0; ADDRESS_MAX];
+        let text = address_text(peer, &mut room);
+        let whole = Span { start: 0, end: text.len() as u32 };
+        head.own_of(Known::XForwardedFor, text, whole);
+        head.own_of(Known::CfConnectingIp, text, whole);
     }
-    head.own(Known::XForwardedProto, proto)?;
+    // One of the two words, whoever said it.
+    head.own_of(Known::XForwardedProto, proto, Span { start: 0, end: proto.len() as u32 });
     if origin.config.host_header.is_some()
         && !(exchange.peer.trusted && exchange.field(Known::XForwardedHost).is_some())
     {
