@@ -7,14 +7,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::{self, Show};
 
-/// Program, and the package that brings it.
-const NEEDED: [(&str, &str); 6] = [
+/// Program, or a file by its path, and the package that brings it.
+const NEEDED: [(&str, &str); 9] = [
     ("curl", "curl"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
     ("wrk", "wrk"),
     ("openssl", "openssl"),
     ("python3", "python3"),
+    ("/usr/lib/python3/dist-packages/grpc/__init__.py", "python3-grpcio"),
+    ("h2load", "nghttp2-client"),
+    ("node", "nodejs"),
 ];
 
 /// Debian asks this program before a package starts its service; 101 says no.
@@ -51,7 +54,10 @@ pub(crate) fn install() -> Result<()> {
 }
 
 fn missing() -> Vec<&'static str> {
-    let absent = |program: &str| run::which(program).is_none();
+    let absent = |name: &str| match name.starts_with('/') {
+        true => !Path::new(name).exists(),
+        false => run::which(name).is_none(),
+    };
     NEEDED.iter().filter(|(program, _)| absent(program)).map(|(_, package)| *package).collect()
 }
 

@@ -12,6 +12,8 @@ mod features;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
+mod h2;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits;

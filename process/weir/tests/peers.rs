@@ -20,12 +20,12 @@ pub(crate) fn program(name: &str) -> Command {
     let found =
         folders.iter().map(|f| format!("{f}/{name}")).find(|p| std::path::Path::new(p).exists());
     Command::new(found.unwrap_or_else(|| {
-        panic!("`{name}` is missing: apt-get install {name} (`cargo xtask test` does it)")
+        panic!("`{name}` is missing: `cargo xtask test --group packages` installs it")
     }))
 }
 
 #[track_caller]
-fn curl(arguments: &[&str]) -> String {
+pub(crate) fn curl(arguments: &[&str]) -> String {
     let mut command = program("curl");
     let (good, out, err) = run(command.args(["-sS", "--max-time", "20"]).args(arguments));
     assert!(good, "curl {arguments:?}: {out}{err}");
@@ -72,14 +72,14 @@ impl Nginx {
 }
 
 /// HAProxy with these lines; its front listens on `port` where they say `{port}`.
-struct Haproxy {
-    port: u16,
+pub(crate) struct Haproxy {
+    pub(crate) port: u16,
     _guard: Guard,
     _dir: TempDir,
 }
 
 impl Haproxy {
-    fn start(lines: &str) -> Self {
+    pub(crate) fn start(lines: &str) -> Self {
         let (dir, port) = (TempDir::new(), free_port());
         let lines = lines.replace("{port}", &port.to_string());
         let text = format!(

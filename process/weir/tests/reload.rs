@@ -59,7 +59,7 @@ fn script(gate: Arc<Gate>) -> impl Fn(&mut Conn) + Send + Sync {
     move |conn| {
         while let Some(request) = conn.request() {
             if ws::wanted(&request) {
-                return ws::serve(conn);
+                return ws::serve(conn, &request);
             }
             if request.target == "/later" {
                 gate.waiting.fetch_add(1, Ordering::AcqRel);
@@ -234,7 +234,7 @@ fn live_state_of_unchanged_objects_survives() {
 #[test]
 fn drain_timeout_cuts_what_a_removed_listener_has_left() {
     let upstream = Upstream::start(|conn: &mut Conn| match conn.head() {
-        Some(request) if ws::wanted(&request) => ws::serve(conn),
+        Some(request) if ws::wanted(&request) => ws::serve(conn, &request),
         _ => conn.drain(),
     });
     let edge = Edge::simple(upstream.port()).drain("3s").listener("old", "");

@@ -18,6 +18,9 @@ const CLOSED: Duration = Duration::from_secs(1);
 /// What the memory of a row may grow by: buffers that the allocator keeps.
 const GROWTH_KIB: u64 = 48 * 1024;
 
+/// Asked of the origin itself: whatever connected before was accepted before.
+pub(crate) const BARRIER: &str = "/barrier";
+
 /// Bytes that must never reach the origin unless Weir read them as a request.
 pub(crate) const X: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -75,6 +78,7 @@ impl Rig {
     pub(crate) fn taken(&mut self, what: &str) -> Taken {
         self.fence(what);
         let mut taken = self.upstream.take();
+        taken.requests.retain(|request| request.target != BARRIER);
         let fence = format!("/fence{}", self.fences);
         let before = taken.requests.len();
         taken.requests.retain(|request| request.target != fence);

@@ -59,6 +59,7 @@ pub(crate) struct Client {
     ended: Option<io::ErrorKind>,
     leaf: Vec<u8>,
     resumed: bool,
+    alpn: Vec<u8>,
 }
 
 impl Client {
@@ -77,7 +78,15 @@ impl Client {
         raw.set_read_timeout(Some(SOON))?;
         raw.set_write_timeout(Some(SOON))?;
         let stream = Box::new(raw.try_clone()?);
-        Ok(Self { stream, raw, buffer: Vec::new(), ended: None, leaf: Vec::new(), resumed: false })
+        Ok(Self {
+            stream,
+            raw,
+            buffer: Vec::new(),
+            ended: None,
+            leaf: Vec::new(),
+            alpn: Vec::new(),
+            resumed: false,
+        })
     }
 
     /// From another loopback address, to be another source.
@@ -115,6 +124,7 @@ impl Client {
         let chain = tls.conn.peer_certificates().unwrap_or_default();
         self.leaf = chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default();
         self.resumed = tls.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        self.alpn = tls.conn.alpn_protocol().unwrap_or_default().to_vec();
         self.stream = Box::new(tls);
         Ok(())
     }
@@ -127,6 +137,11 @@ impl Client {
     /// Whether its TLS session continued an earlier one.
     pub(crate) fn resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// The protocol that TLS agreed on; empty without one.
+    pub(crate) fn alpn(&self) -> &[u8] {
+        &self.alpn
     }
 
     pub(crate) fn raw(&self) -> &TcpStream {
@@ -158,7 +173,7 @@ impl Client {
     }
 
     /// Reads more into the buffer; false at the end or when nothing comes by the deadline.
-    fn fill(&mut self, deadline: Instant) -> bool {
+    pub(crate) fn fill(&mut self, deadline: Instant) -> bool {
         if self.ended.is_some() {
             return false;
         }
@@ -247,6 +262,16 @@ impl Client {
             assert!(more || self.ended.is_some(), "{have} of {n} bytes came");
         }
         self.buffer.drain(..n).collect()
+    }
+
+    /// How the connection ended, if reading found it so.
+    pub(crate) fn ended(&self) -> Option<io::ErrorKind> {
+        self.ended
+    }
+
+    /// Takes bytes off the front of those that came.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.buffer.drain(..n);
     }
 
     /// Bytes that came and were not read as replies.

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod edge;
 pub(crate) mod files;
+pub(crate) mod h2;
 pub(crate) mod load;
 pub(crate) mod meter;
 pub(crate) mod process;

@@ -114,6 +114,13 @@ impl Authority {
         Arc::new(builder(&self.pem).with_no_client_auth())
     }
 
+    /// A client that trusts this authority and offers these protocols (ALPN).
+    pub(crate) fn client_alpn(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        let mut config = builder(&self.pem).with_no_client_auth();
+        config.alpn_protocols = alpn(protocols);
+        Arc::new(config)
+    }
+
     /// A client that trusts this authority and shows a certificate.
     pub(crate) fn client_with(&self, pem: &Pem) -> Arc<ClientConfig> {
         let (chain, key) = read(pem);
@@ -130,6 +137,17 @@ fn builder(ca: &str) -> rustls::ConfigBuilder<ClientConfig, rustls::client::Want
         .with_safe_default_protocol_versions()
         .expect("the provider has both versions")
         .with_root_certificates(roots)
+}
+
+fn alpn(protocols: &[&str]) -> Vec<Vec<u8>> {
+    protocols.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+/// A TLS origin with this certificate that takes these protocols (ALPN).
+pub(crate) fn server_alpn(pem: &Pem, protocols: &[&str]) -> Arc<ServerConfig> {
+    let mut config = Arc::unwrap_or_clone(server(pem, None));
+    config.alpn_protocols = alpn(protocols);
+    Arc::new(config)
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -13,12 +13,9 @@ pub(crate) fn request(target: &str) -> String {
     )
 }
 
-/// The reply that accepts it.
-pub(crate) const ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-    Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-const TEXT: u8 = 0x81;
+/// The first byte of a text in one frame.
+pub(crate) const TEXT: u8 = 0x81;
 
 fn masked(text: &[u8]) -> Vec<u8> {
     text.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
@@ -50,21 +47,64 @@ impl WebSocket {
     /// Sends a text and reads the text that comes back.
     #[track_caller]
     pub(crate) fn echo(&mut self, text: &str) -> String {
-        let len = u8::try_from(text.len()).expect("texts are short");
-        assert!(len < 126, "longer texts have another form");
-        let mut frame = vec![TEXT, 0x80 | len];
-        frame.extend(MASK);
-        frame.extend(masked(text.as_bytes()));
-        self.0.send(frame).expect("the WebSocket is open");
+        self.0.send(client_frame(TEXT, text.as_bytes())).expect("the WebSocket is open");
         let head = self.0.exact(2);
         assert_eq!(head[0], TEXT, "a text frame");
         String::from_utf8(self.0.exact(usize::from(head[1]))).expect("a text")
     }
 }
 
-/// The origin's side: accepts and echoes texts until the client goes.
-pub(crate) fn serve(conn: &mut Conn) {
-    if !conn.write(ACCEPT) {
+/// The reply that accepts what `request` asks for (RFC 6455 §4.2.2).
+pub(crate) fn accept(request: &Message) -> String {
+    let key = request.field("sec-websocket-key").unwrap_or_default();
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        accept_value(key)
+    )
+}
+
+/// What a server answers to a key.
+pub(crate) fn accept_value(key: &str) -> String {
+    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let bits: String = hash.as_ref().iter().map(|byte| format!("{byte:08b}")).collect();
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let groups = bits.as_bytes().chunks(6).map(|group| {
+        let value = group.iter().fold(0, |n, bit| n << 1 | usize::from(bit - b'0'));
+        char::from(letters[value << (6 - group.len())])
+    });
+    // 20 bytes are 27 letters and one sign of padding.
+    groups.chain(['=']).collect()
+}
+
+/// A short frame of a client: `kind` is the first byte.
+pub(crate) fn client_frame(kind: u8, text: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(text.len()).expect("texts are short");
+    assert!(len < 126, "longer texts have another form");
+    [&[kind, 0x80 | len][..], &MASK, &masked(text)].concat()
+}
+
+/// Takes whole frames of a client off the buffer and gives the echo of each.
+pub(crate) fn echoes(buffer: &mut Vec<u8>) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while buffer.len() >= 6 {
+        let len = usize::from(buffer[1] & 0x7f);
+        if buffer.len() < 6 + len {
+            break;
+        }
+        let text = masked(&buffer[6..6 + len]);
+        let head = [buffer[0], u8::try_from(len).expect("below 126")];
+        frames.push([&head[..], &text].concat());
+        buffer.drain(..6 + len);
+    }
+    frames
+}
+
+/// The origin's side: accepts and echoes frames until the client goes.
+pub(crate) fn serve(conn: &mut Conn, request: &Message) {
+    if !conn.write(accept(request)) {
         return;
     }
     let mut buffer = Vec::new();
@@ -74,15 +114,7 @@ pub(crate) fn serve(conn: &mut Conn) {
             return;
         }
         buffer.extend(piece);
-        while buffer.len() >= 6 {
-            let len = usize::from(buffer[1] & 0x7f);
-            if buffer.len() < 6 + len {
-                break;
-            }
-            let text = masked(&buffer[6..6 + len]);
-            buffer.drain(..6 + len);
-            let mut frame = vec![TEXT, u8::try_from(len).expect("below 126")];
-            frame.extend(text);
+        for frame in echoes(&mut buffer) {
             if !conn.write(frame) {
                 return;
             }
@@ -94,7 +126,7 @@ pub(crate) fn serve(conn: &mut Conn) {
 pub(crate) fn echo_or_tag(conn: &mut Conn) {
     while let Some(request) = conn.request() {
         if wanted(&request) {
-            return serve(conn);
+            return serve(conn, &request);
         }
         if !conn.answer(&request) {
             return;
