@@ -128,6 +128,15 @@ impl Link<'_> {
         }
     }
 
+    /// Lets others send who share the connection, while there is nothing to send here.
+    #[inline]
+    pub(crate) fn give_way(&mut self) {
+        match self {
+            Link::H1(_) => {}
+            Link::H2(h2) => h2.give_way(),
+        }
+    }
+
     /// Whether a piece of `len` bytes may be copied behind what waits to be sent.
     #[inline]
     pub(crate) fn may_copy(&self, len: usize) -> bool {

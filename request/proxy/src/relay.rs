@@ -173,6 +173,7 @@ pub(crate) fn poll_move(
         }
         match from.poll_body(cx) {
             Poll::Pending => {
+                to.give_way();
                 if let Poll::Ready(Err(error)) = to.poll_flush(cx) {
                     return Poll::Ready(Err(MoveFault::Sink(SendFault::Io(error))));
                 }

@@ -1,13 +1,15 @@
 //! Floods (40–45): many small things of one kind. Each ends in GOAWAY ENHANCE_YOUR_CALM or another
 //! connection error, costs Weir little, and others are served meanwhile.
 
-use super::rig::{CLOSED, Siege, held};
+use super::rig::{CLOSED, Siege, held, held_until};
 use crate::framing::rig::Rig;
 use crate::support::h2::client::H2;
 use crate::support::h2::frame;
 use crate::support::h2::hpack::{Block, FIRST_DYNAMIC};
 use crate::support::process::Weir;
 use crate::support::wait::{self, SOON};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Processor time that a flood may cost before it is cut off: ten times what it takes here.
@@ -299,12 +301,15 @@ fn row_44_dribble() {
 
 #[test]
 fn row_45_tiny_data() {
-    let (weir, _upstream, work) = held();
     for (what, pad, size) in [("1 byte", 0, 1), ("1 byte padded", 255, 1), ("only padding", 255, 0)]
     {
+        let reads = Arc::new(AtomicBool::new(false));
+        let (weir, _upstream, work) = held_until(reads.clone());
         let siege = Siege::begin(&weir, what);
         for _ in 0..4 {
             let mut client = H2::connect(weir.web());
+            let write_bound = Some(Duration::from_secs(2));
+            client.wire.raw().set_write_timeout(write_bound).expect("a bound can be set");
             let id = client.open(&Block::request("POST", "/slow"), false);
             let piece = vec![b'x'; size];
             let sent = flood(&mut client, MILLION, |_| match pad {
@@ -322,6 +327,8 @@ fn row_45_tiny_data() {
             let codes = [Some(frame::FLOW_CONTROL_ERROR), Some(frame::ENHANCE_YOUR_CALM), None];
             assert!(codes.contains(&code), "{what}: {code:?}");
         }
+        siege.memory(4);
+        reads.store(true, Ordering::Release);
         wait::until("the work is cancelled", SOON, || work.live() == 0);
         siege.finish(4, CUT_OFF);
     }

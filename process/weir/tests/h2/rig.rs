@@ -25,6 +25,8 @@ const GROWTH_KIB: u64 = 2 * 1024;
 pub(super) const ALLOCATOR_KIB: u64 = 4 * 1024;
 /// What a request of a good client may take on a busy machine while others attack.
 const SERVED: Duration = Duration::from_secs(5);
+/// Longer than any attack is held.
+const LONG: Duration = Duration::from_secs(120);
 /// Between two requests of a good client: enough to notice a stall, too little to be load.
 const PACE: Duration = Duration::from_millis(10);
 /// Offsets at which frames are cut in two, at most.
@@ -305,12 +307,18 @@ impl Work {
 /// Weir before an origin that works on each request until its connection closes, and never
 /// answers; `/fence…` is answered.
 pub(super) fn held() -> (Weir, Upstream, Work) {
+    held_until(Arc::new(AtomicBool::new(true)))
+}
+
+/// As [`held`], but the origin reads nothing of a body before `reads` is true.
+pub(super) fn held_until(reads: Arc<AtomicBool>) -> (Weir, Upstream, Work) {
     let work = Work::default();
     let count = work.clone();
     let upstream = Upstream::start(by_request(move |conn, _| {
         count.begun.fetch_add(1, Ordering::AcqRel);
         let live = count.live.fetch_add(1, Ordering::AcqRel) + 1;
         count.most.fetch_max(live, Ordering::AcqRel);
+        wait::until("the origin may read", LONG, || reads.load(Ordering::Acquire));
         conn.drain();
         count.live.fetch_sub(1, Ordering::AcqRel);
         false

@@ -225,6 +225,13 @@ impl H2Link {
         Poll::Pending
     }
 
+    /// Lets other streams send while nothing is at hand for this one.
+    pub(crate) fn give_way(&mut self) {
+        if self.mux.conn.borrow_mut().give_way(self.key) {
+            self.mux.touch();
+        }
+    }
+
     /// Keeps bytes of our own until the peer takes them.
     pub(crate) fn queue(&mut self, data: &[u8]) -> Result<(), BodyError> {
         self.encoder.account(data.len())?;

@@ -25,6 +25,12 @@ impl Connection {
         Some(key)
     }
 
+    /// Gives up the turn of a stream that has nothing to send at the moment, so that others have
+    /// theirs; true where it had one, after which [`Connection::next_writable`] is to be called.
+    pub fn give_way(&mut self, s: StreamKey) -> bool {
+        self.end_turn(s)
+    }
+
     /// Sets how urgent the reply on a stream is.
     pub fn set_priority(&mut self, s: StreamKey, priority: Priority) {
         self.streams.set_urgency(s, priority.urgency);

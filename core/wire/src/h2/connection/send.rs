@@ -13,6 +13,10 @@ use crate::write::WriteHead;
 /// the connection, and a PING of those that measure with it.
 const EARNED_BY_DATA: u32 = 3;
 
+/// Bytes of DATA that account for one more: HAProxy gives the credit for a full frame back in
+/// four frames.
+const BYTES_EARN: usize = 4096;
+
 /// The least room in the output that is worth a frame of its own, in bytes, unless less is left
 /// to send.
 const PIECE_MIN_BYTES: usize = 1024;
@@ -79,7 +83,8 @@ impl Connection {
                 break;
             }
             if taken >= LARGE_BYTES {
-                self.budgets.earn(EARNED_BY_DATA);
+                let by_size = u32::try_from(taken / BYTES_EARN).unwrap_or(0);
+                self.budgets.earn(EARNED_BY_DATA + by_size);
             }
             rest = rest.get(taken..).unwrap_or_default();
             left -= taken;

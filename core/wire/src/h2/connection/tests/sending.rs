@@ -130,6 +130,39 @@ fn the_output_has_a_high_water_mark_and_turns_go_around() {
 }
 
 #[test]
+fn a_turn_that_is_not_used_goes_on_to_others() {
+    let (mut wire, keys) = replying(&[1, 3, 5, 7, 9, 11, 13]);
+    let content = vec![0; 1 << 17];
+    for &key in &keys {
+        wire.it.data(key, &content).unwrap();
+    }
+    wire.drain();
+    let first: Vec<_> = std::iter::from_fn(|| wire.it.next_writable()).collect();
+    assert_eq!(first, keys[..4], "four turns fill the output");
+    for &key in &first {
+        assert_eq!(wire.it.can_send(key), Ok(true));
+        assert!(wire.it.give_way(key));
+        assert!(!wire.it.give_way(key), "once");
+    }
+    let second: Vec<_> = std::iter::from_fn(|| wire.it.next_writable()).collect();
+    assert_eq!(second, keys[4..], "nobody waits for those who have nothing to send");
+}
+
+#[test]
+fn credit_for_a_full_frame_may_come_in_four() {
+    let (mut wire, keys) = replying(&[1]);
+    let content = vec![0; 16_384];
+    for _ in 0..1_000 {
+        assert_eq!(wire.it.data(keys[0], &content), Ok(16_384));
+        wire.drain();
+        for (stream, credit) in [(1, 16_384_u32 - 56), (0, 16_384 - 56), (1, 56), (0, 56)] {
+            wire.feed(&raw(8, 0, stream, &credit.to_be_bytes()));
+        }
+    }
+    assert_eq!(wire.it.output(), b"", "no GOAWAY");
+}
+
+#[test]
 fn the_urgent_goes_first() {
     let (mut wire, keys) = replying(&[1, 3, 5, 7]);
     let content = vec![0; 1 << 17];
