@@ -50,9 +50,12 @@ pub(crate) const TINY_BYTES: usize = 64;
 /// A frame from this size on is worth the control frames that answer it, in bytes.
 pub(crate) const LARGE_BYTES: usize = 256;
 
-/// Tiny DATA frames that nobody has taken yet. A window of 256 KiB in frames of 16 bytes: chatty
-/// streams before a slow origin stay below, 1-byte frames without end do not.
-const TINY_MAX: u32 = 16_384;
+/// Tiny DATA frames of a client at once: a window of 256 KiB in frames of 16 bytes.
+const TINY_BURST: u32 = 16_384;
+
+/// Tiny DATA frames of a client per second: twenty messages on each of a hundred streams. Reading
+/// them does not pay for them, as an origin may take what costs a frame for each byte.
+const TINY_REFILL: u32 = 2_000;
 
 /// The budgets of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -60,12 +63,13 @@ pub(crate) struct Budgets {
     resets: Bucket,
     control: Bucket,
     earned: u32,
-    tiny: u32,
+    tiny: Bucket,
 }
 
 impl Budgets {
-    pub(crate) fn new(resets: Bucket, control: Bucket) -> Self {
-        Self { resets, control, earned: 0, tiny: 0 }
+    pub(crate) fn new(resets: Bucket, control: Bucket, tick: u32) -> Self {
+        let tiny = Bucket::new(TINY_BURST, TINY_REFILL, tick);
+        Self { resets, control, earned: 0, tiny }
     }
 
     /// Charges a reset: the peer's, or ours that the peer brought about.
@@ -94,18 +98,11 @@ impl Budgets {
         self.earned = (self.earned + frames).min(EARNED_MAX);
     }
 
-    /// Charges a tiny DATA frame until its stream is read.
+    /// Charges a tiny DATA frame.
     #[inline]
     #[must_use]
-    pub(crate) fn tiny(&mut self) -> bool {
-        self.tiny += 1;
-        self.tiny <= TINY_MAX
-    }
-
-    /// Gives back the charge of `frames` tiny frames.
-    #[inline]
-    pub(crate) fn taken(&mut self, frames: u32) {
-        self.tiny = self.tiny.saturating_sub(frames);
+    pub(crate) fn tiny(&mut self, tick: u32) -> bool {
+        self.tiny.take(tick)
     }
 }
 
@@ -125,7 +122,7 @@ mod tests {
     #[test]
     fn earned_control_frames_come_before_the_bucket() {
         let bucket = Bucket::new(1, 0, 0);
-        let mut budgets = Budgets::new(bucket, bucket);
+        let mut budgets = Budgets::new(bucket, bucket, 0);
         budgets.earn(2);
         assert_eq!((0..9).filter(|_| budgets.control(0)).count(), 3);
     }

@@ -103,6 +103,7 @@ impl Connection {
             budgets: Budgets::new(
                 Bucket::new(limits.reset_burst, limits.reset_refill, tick),
                 Bucket::new(limits.control_burst, limits.control_refill, tick),
+                tick,
             ),
             ledger: Ledger::new(limits.ledger_base, limits.ledger_per_stream, limits.ledger_max),
             counters: Counters::default(),

@@ -102,6 +102,12 @@ async fn serve(worker: Rc<Worker>, desk: Rc<Desk>) {
 /// The life of one request.
 async fn exchange(worker: &Worker, job: Job) {
     let Job { local, peer, mut link, parser, bytes, meaning, started } = job;
+    if link.is_over() {
+        // Given up in the same turn in which it was asked: no work is begun for it.
+        local.plan.stats.shard(worker.index).aborted.inc();
+        worker.keep_request_parser(parser);
+        return;
+    }
     let timer = Timer::new();
     let Arrived { client, host } = client::arrived(&local, &peer, &parser, &meaning, bytes.bytes());
     let framing = if meaning.upgrade.is_some() { Framing::None } else { meaning.framing };

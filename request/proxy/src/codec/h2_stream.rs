@@ -337,6 +337,11 @@ impl H2Link {
         self.finished = false;
     }
 
+    /// Whether the stream has been cut off.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end().is_some()
+    }
+
     /// Whether the peer has given the stream up.
     pub(crate) fn is_gone(&self, cx: &Context<'_>) -> bool {
         self.mux.wait(self.key, cx);

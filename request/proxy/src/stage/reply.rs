@@ -174,8 +174,9 @@ impl Reply<'_> {
         let rules = route::rules(stage, target);
         out.status(status)?;
         let changed = target.route.effect.reply_headers;
-        // A stream has no handshake of WebSocket beyond its head (RFC 8441 §5).
-        let bridged = self.tunnel && exchange.request().version == Version::Http2;
+        // A stream has no handshake of WebSocket beyond its head (RFC 8441 §5), to either side.
+        let of_stream = exchange.request().version == Version::Http2;
+        let bridged = self.tunnel && (of_stream || matches!(upstream.wire, Wire::H2(_)));
         out.copy_run(buffer, &reply.fields, |field: &Field| {
             let dropped = field.hop
                 || (changed && is_replaced(&rules, field.name.get(buffer)))
@@ -202,7 +203,7 @@ impl Reply<'_> {
             out.upgrade(exchange.text(protocol))?;
         }
         match (&upstream.wire, exchange.field(Known::SecWebSocketKey)) {
-            (Wire::H2(_), Some(key)) if !bridged => {
+            (Wire::H2(_), Some(key)) if !of_stream => {
                 out.own(Known::SecWebSocketAccept, &websocket::accept(key))
             }
             _ => Ok(()),

@@ -3,7 +3,7 @@
 
 use super::closed::Past;
 use super::streams::{Remote, Stream};
-use super::{Connection, Event, Fault, Inbox, StreamEnd, StreamKey};
+use super::{Connection, Event, Fault, Inbox, Role, StreamEnd, StreamKey};
 use crate::h2::budget::TINY_BYTES;
 use crate::h2::frame::{self, END_STREAM, ErrorCode, Header, Kind};
 
@@ -78,8 +78,8 @@ impl Connection {
         stream.unreleased += content.len();
         self.ledger.change(before, stream.held());
         if content.len() < TINY_BYTES && !content.is_empty() {
-            stream.tiny += 1;
-            if !self.budgets.tiny() {
+            // Origins stream what they like; what is not read is bounded by the windows.
+            if self.role == Role::Server && !self.budgets.tiny(self.tick) {
                 return Err(Fault::TinyFlood);
             }
         }
@@ -130,7 +130,6 @@ impl Connection {
             let before = stream.held();
             core::mem::swap(&mut stream.inbox, into);
             self.ledger.change(before, stream.held());
-            self.budgets.taken(core::mem::take(&mut stream.tiny));
         }
         Inbox { ends: stream.remote == Remote::Ended, reset: stream.end }
     }

@@ -149,7 +149,6 @@ impl Connection {
         let unreleased = core::mem::take(&mut stream.unreleased);
         let inbox = core::mem::take(&mut stream.inbox);
         let after = stream.held();
-        self.budgets.taken(core::mem::take(&mut stream.tiny));
         self.ledger.change(before, after);
         self.streams.keep(inbox);
         if unreleased > 0 {

@@ -69,8 +69,6 @@ pub(crate) struct Stream {
     pub(crate) received: u64,
     /// Bytes of content that the head announced.
     pub(crate) expected: Option<u64>,
-    /// Tiny DATA frames that nobody has taken.
-    pub(crate) tiny: u32,
     pub(crate) urgency: u8,
     /// It waits for its own window, or for its turn.
     pub(crate) waits: bool,

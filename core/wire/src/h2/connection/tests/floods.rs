@@ -129,21 +129,22 @@ fn a_window_opened_byte_by_byte_is_a_flood() {
 }
 
 #[test]
-fn tiny_pieces_that_nobody_reads_have_a_budget() {
+fn tiny_pieces_have_a_budget_whoever_reads_them() {
     let mut wire = Wire::server(&Limits::default());
-    let key = wire.opened(1, false);
+    wire.opened(1, false);
     let took = until(&mut wire, Fault::TinyFlood, |_| raw(0, 0, 1, b"x"));
     assert_eq!(took, 16_384);
     assert!(wire.it.ledger_bytes() < 64 << 10, "the bytes themselves are few");
     let mut wire = Wire::server(&Limits::default());
-    let _ = key;
     let key = wire.opened(1, false);
-    for _ in 0..50_000 {
+    for _ in 0..16_384 {
         wire.feed(&raw(0, 0, 1, b"x"));
         let taken = wire.taken(key).len();
         wire.it.release(key, taken);
         wire.drain();
     }
+    assert_eq!(wire.it.fault(), None);
+    assert_eq!(until(&mut wire, Fault::TinyFlood, |_| raw(0, 0, 1, b"x")), 0);
 }
 
 #[test]
