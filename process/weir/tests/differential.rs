@@ -6,6 +6,7 @@
 //! A difference names its case. `WEIR_CASE=part-of-a-name` runs those cases alone, and
 //! `WEIR_WRITE=1` writes the corpus anew from its generator.
 
+mod bytes;
 mod case;
 mod compare;
 mod generate;
@@ -17,39 +18,80 @@ use case::Case;
 use origin::Kind;
 use std::path::PathBuf;
 
-fn corpus_file() -> PathBuf {
-    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/corpus/http1.tsv").into()
+/// One file of the corpus, and what makes it.
+struct Corpus {
+    file: &'static str,
+    made: fn() -> Vec<Case>,
 }
 
-/// The committed corpus.
-#[track_caller]
-fn corpus() -> Vec<Case> {
-    let text = std::fs::read_to_string(corpus_file()).expect("the corpus is committed");
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| Case::parse(line).unwrap_or_else(|e| panic!("{e}"))).collect()
+const HTTP1: Corpus = Corpus { file: "http1.tsv", made: generate::http1 };
+const HTTP2: Corpus = Corpus { file: "http2.tsv", made: generate::http2 };
+
+impl Corpus {
+    fn path(&self) -> PathBuf {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/corpus");
+        PathBuf::from(folder).join(self.file)
+    }
+
+    /// The committed cases.
+    #[track_caller]
+    fn cases(&self) -> Vec<Case> {
+        let text = std::fs::read_to_string(self.path()).expect("the corpus is committed");
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| Case::parse(line).unwrap_or_else(|e| panic!("{e}"))).collect()
+    }
+
+    #[track_caller]
+    fn check(&self, least: usize) {
+        let made = (self.made)();
+        let mut text = String::from("# name\tidea\trequests that the origin gets\tsent\n");
+        for case in &made {
+            text.push_str(&case.line());
+            text.push('\n');
+        }
+        if std::env::var_os("WEIR_WRITE").is_some() {
+            std::fs::write(self.path(), &text).expect("the corpus can be written");
+        }
+        assert!(made.len() >= least, "{} cases", made.len());
+        let same = self.cases() == made;
+        assert!(same, "{} is not what is made: WEIR_WRITE=1 writes it anew", self.file);
+    }
 }
 
 #[test]
 fn the_corpus_is_what_its_generator_makes() {
-    let made = generate::all();
-    let mut text = String::from("# name\tidea\trequests that the origin gets\tbytes\n");
-    for case in &made {
-        text.push_str(&case.line());
-        text.push('\n');
-    }
-    if std::env::var_os("WEIR_WRITE").is_some() {
-        std::fs::write(corpus_file(), &text).expect("the corpus can be written");
-    }
-    assert!(made.len() >= 500, "{} cases", made.len());
-    assert_eq!(corpus(), made, "WEIR_WRITE=1 writes the corpus anew");
+    HTTP1.check(500);
+    HTTP2.check(300);
 }
 
 #[test]
 fn nginx_sees_what_weir_saw() {
-    rig::run(Kind::Nginx, &corpus());
+    rig::run(Kind::Nginx, false, &HTTP1.cases());
 }
 
 #[test]
 fn haproxy_sees_what_weir_saw() {
-    rig::run(Kind::Haproxy, &corpus());
+    rig::run(Kind::Haproxy, false, &HTTP1.cases());
+}
+
+#[test]
+fn nginx_sees_what_weir_saw_in_http2() {
+    rig::run(Kind::Nginx, false, &HTTP2.cases());
+}
+
+#[test]
+fn haproxy_sees_what_weir_saw_in_http2() {
+    rig::run(Kind::Haproxy, false, &HTTP2.cases());
+}
+
+#[test]
+fn nginx_sees_over_http2_what_weir_saw() {
+    rig::run(Kind::Nginx, true, &HTTP1.cases());
+    rig::run(Kind::Nginx, true, &HTTP2.cases());
+}
+
+#[test]
+fn haproxy_sees_over_http2_what_weir_saw() {
+    rig::run(Kind::Haproxy, true, &HTTP1.cases());
+    rig::run(Kind::Haproxy, true, &HTTP2.cases());
 }

@@ -1,6 +1,9 @@
 //! A case of the corpus and its text form: a line of name, idea, number of requests that the
-//! origin must get, and the bytes.
+//! origin must get, and what the client sends.
 
+pub(crate) mod frames;
+
+use frames::Part;
 use std::fmt::Write;
 
 /// What a client does, step by step.
@@ -21,17 +24,37 @@ pub(crate) struct Case {
     pub(crate) idea: String,
     /// Whole requests that the origin must get: neither fewer nor more.
     pub(crate) forwards: usize,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) does: Does,
 }
+
+/// What the client of a case does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// HTTP/1.
+    Bytes(Vec<Step>),
+    /// HTTP/2; the preface goes before.
+    Frames(Vec<Part>),
+}
+
+/// Stands before frames in the last column.
+const FRAMES: &str = "h2: ";
 
 impl Case {
     /// The line of the corpus.
     pub(crate) fn line(&self) -> String {
         let mut line = format!("{}\t{}\t{}\t", self.name, self.idea, self.forwards);
-        for step in &self.steps {
-            match step {
-                Step::Send(bytes) => escape(bytes, &mut line),
-                Step::Await => line.push_str("\\w"),
+        match &self.does {
+            Does::Bytes(steps) => {
+                for step in steps {
+                    match step {
+                        Step::Send(bytes) => escape(bytes, b"", &mut line),
+                        Step::Await => line.push_str("\\w"),
+                    }
+                }
+            }
+            Does::Frames(parts) => {
+                line.push_str(FRAMES);
+                line.push_str(&frames::write(parts));
             }
         }
         line
@@ -44,15 +67,20 @@ impl Case {
             return Err(format!("not four columns: {line:?}"));
         };
         let forwards = forwards.parse().map_err(|_| format!("number in {line:?}"))?;
-        let steps = unescape(text).ok_or_else(|| format!("escape in {line:?}"))?;
-        Ok(Self { name: name.into(), idea: idea.into(), forwards, steps })
+        let does = match text.strip_prefix(FRAMES) {
+            Some(text) => frames::read(text).map(Does::Frames),
+            None => steps(text).map(Does::Bytes),
+        };
+        let does = does.ok_or_else(|| format!("escape in {line:?}"))?;
+        Ok(Self { name: name.into(), idea: idea.into(), forwards, does })
     }
 }
 
-/// From this length on a run of one byte is written as `\{length*byte}`.
+/// From this length on a run of one byte is written as `\(length*byte)`.
 const RUN: usize = 24;
 
-fn escape(bytes: &[u8], line: &mut String) {
+/// Writes bytes as text; those that are `special` as numbers.
+fn escape(bytes: &[u8], special: &[u8], line: &mut String) {
     let mut rest = bytes;
     while let Some(&first) = rest.first() {
         let run = rest.iter().take_while(|&&b| b == first).count();
@@ -61,11 +89,11 @@ fn escape(bytes: &[u8], line: &mut String) {
             b'\n' => "\\n".to_owned(),
             b'\t' => "\\t".to_owned(),
             b'\\' => "\\\\".to_owned(),
-            0x20..0x7f => char::from(first).to_string(),
+            0x20..0x7f if !special.contains(&first) => char::from(first).to_string(),
             _ => format!("\\x{first:02x}"),
         };
         if run >= RUN {
-            write!(line, "\\{{{run}*{single}}}").expect("a string takes everything");
+            write!(line, "\\({run}*{single})").expect("a string takes everything");
             rest = &rest[run..];
         } else {
             line.push_str(&single);
@@ -74,30 +102,36 @@ fn escape(bytes: &[u8], line: &mut String) {
     }
 }
 
-fn unescape(text: &str) -> Option<Vec<Step>> {
-    let (mut steps, mut bytes) = (Vec::new(), Vec::new());
+fn steps(text: &str) -> Option<Vec<Step>> {
+    let mut steps = Vec::new();
+    for (n, part) in text.split("\\w").enumerate() {
+        if n > 0 {
+            steps.push(Step::Await);
+        }
+        if !part.is_empty() {
+            steps.push(Step::Send(unescape(part)?));
+        }
+    }
+    Some(steps)
+}
+
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
-        if let Some(behind) = rest.strip_prefix(b"\\w") {
-            steps.push(Step::Send(std::mem::take(&mut bytes)));
-            steps.push(Step::Await);
-            rest = behind;
-        } else if let Some(behind) = rest.strip_prefix(b"\\{") {
+        if let Some(behind) = rest.strip_prefix(b"\\(") {
             let star = behind.iter().position(|&b| b == b'*')?;
             let run: usize = std::str::from_utf8(&behind[..star]).ok()?.parse().ok()?;
             let (byte, behind) = one(&behind[star + 1..])?;
             bytes.extend(std::iter::repeat_n(byte, run));
-            rest = behind.strip_prefix(b"}")?;
+            rest = behind.strip_prefix(b")")?;
         } else {
             let (byte, behind) = one(rest)?;
             bytes.push(byte);
             rest = behind;
         }
     }
-    if !bytes.is_empty() {
-        steps.push(Step::Send(bytes));
-    }
-    Some(steps)
+    Some(bytes)
 }
 
 /// One byte off the front of `text`.

@@ -1,9 +1,10 @@
 //! Lays the views side by side: what Weir logged, the bytes that went to the origin, what the
 //! origin logged, and what the client got.
 
+use super::bytes::{self, Request, show};
 use super::origin::{self, Seen};
 use super::recorder::Recorded;
-use super::rig::Run;
+use super::rig::{Got, Run};
 use crate::support::reader::{self, Kind, Message};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,7 +62,7 @@ pub(super) struct Views<'a> {
 /// The count of a run.
 #[derive(Default)]
 pub(super) struct Summary {
-    cases: usize,
+    clients: usize,
     connections: usize,
     forwarded: usize,
     refused: usize,
@@ -74,9 +75,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} cases, {} requests forwarded over {} connections ({} of them refused by the \
+            "{} clients, {} requests forwarded over {} connections ({} of them refused by the \
              origin), {} refused by Weir, differences: {}",
-            self.cases,
+            self.clients,
             self.forwarded,
             self.connections,
             self.by_origin,
@@ -86,13 +87,11 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A request as the recorded bytes have it.
+/// A request with what the origin saw in it.
 struct Sent {
     order: (u64, usize),
     message: Message,
-    /// False where the connection ended before the request did.
     whole: bool,
-    /// What the origin saw in it.
     seen: Option<Seen>,
 }
 
@@ -105,7 +104,7 @@ pub(super) fn all(views: &Views<'_>) -> Summary {
         let mut requests = sent.remove(&client).unwrap_or_default();
         requests.sort_by_key(|request| request.order);
         let lines = views.weir.get(&client).map(Vec::as_slice).unwrap_or_default();
-        summary.cases += 1;
+        summary.clients += 1;
         let forwarded = lines.iter().filter(|line| line.forwarded()).count();
         summary.forwarded += forwarded;
         summary.refused += lines.len() - forwarded;
@@ -125,45 +124,29 @@ pub(super) fn all(views: &Views<'_>) -> Summary {
 }
 
 /// The requests of the recorded bytes by the client whom Weir names in them, each with what the
-/// origin saw at its place on the connection.
+/// origin saw of it.
 fn by_client(views: &Views<'_>, summary: &mut Summary) -> BTreeMap<String, Vec<Sent>> {
     let mut sent: BTreeMap<String, Vec<Sent>> = BTreeMap::new();
     let mut logs = views.seen.clone();
     for recorded in &views.recorded {
-        let mut seen = logs.remove(&recorded.peer).unwrap_or_default().into_iter();
+        let mut seen = logs.remove(&recorded.peer).unwrap_or_default();
         summary.connections += 1;
-        let mut at = 0;
-        while at < recorded.bytes.len() {
-            let bytes = &recorded.bytes[at..];
-            let (message, used) = match request(bytes) {
-                Ok(found) => found,
-                Err(fault) => {
-                    let text = String::from_utf8_lossy(bytes).into_owned();
-                    summary.differences.push(("the bytes".into(), format!("{fault}: {text:?}")));
-                    break;
-                }
-            };
+        let (requests, fault) = bytes::requests(recorded);
+        summary.differences.extend(fault.map(|fault| ("the bytes".into(), fault)));
+        for Request { order, message, whole, length } in requests {
             let client = client(&message);
-            let order = recorded.order(at);
-            let whole = used.is_some();
-            let seen = seen.next();
-            summary.by_origin +=
-                usize::from(seen.as_ref().is_some_and(|s| whole && s.status >= 400));
-            let end = used.map_or(recorded.bytes.len(), |used| at + used);
-            if let Some(length) = seen.as_ref().and_then(|seen| seen.length)
-                && whole
-                && seen.as_ref().is_some_and(|seen| seen.status < 400)
+            let seen = of(&mut seen, &client, &message, length.is_some());
+            let served = seen.as_ref().is_some_and(|seen| seen.status < 400);
+            summary.by_origin += usize::from(seen.is_some() && whole && !served);
+            let took = seen.as_ref().and_then(|seen| seen.length).filter(|_| whole && served);
+            if let (Some(took), Some(length)) = (took, length)
                 && !message.target.starts_with("/early")
-                && length != end - at
+                && took != length
             {
-                let what = format!(
-                    "the origin took {length} bytes as {:?}",
-                    show(&recorded.bytes[at..end])
-                );
+                let what = format!("the origin took {took} bytes of {length} as {message:?}");
                 summary.differences.push((client.clone(), what));
             }
             sent.entry(client).or_default().push(Sent { order, message, whole, seen });
-            at = end;
         }
         for extra in seen {
             let what = format!("the origin saw a request where the bytes have none: {extra:?}");
@@ -177,17 +160,17 @@ fn by_client(views: &Views<'_>, summary: &mut Summary) -> BTreeMap<String, Vec<S
     sent
 }
 
-fn show(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned()
-}
-
-/// The request at the front of `bytes` and its length; without one where the bytes end first.
-fn request(bytes: &[u8]) -> Result<(Message, Option<usize>), String> {
-    let Some((mut message, head)) = reader::head(bytes, Kind::Request)? else {
-        return Err("a head that is cut short".into());
+/// Takes what the origin logged of a request: the next line of its connection, or, where requests
+/// run beside each other, one for the same client and target, or one that it refused before it
+/// took it apart.
+fn of(seen: &mut Vec<Seen>, client: &str, message: &Message, in_turn: bool) -> Option<Seen> {
+    let same = |seen: &Seen| {
+        seen.client == client && seen.target == message.target && seen.method == message.method
     };
-    let used = reader::body(&mut message, &bytes[head..], true)?.map(|used| head + used);
-    Ok((message, used))
+    let unread = |seen: &Seen| seen.client.is_empty() && seen.status >= 400;
+    let beside = || seen.iter().position(same).or_else(|| seen.iter().position(unread));
+    let at = if in_turn { 0 } else { beside()? };
+    (at < seen.len()).then(|| seen.remove(at))
 }
 
 fn client(message: &Message) -> String {
@@ -202,9 +185,14 @@ fn client(message: &Message) -> String {
 /// Lays the views of one case side by side.
 fn case(by: origin::Kind, run: &Run<'_>, lines: &[Line], requests: &[Sent]) -> Vec<String> {
     let mut faults = Vec::new();
-    let forwarded: Vec<&Line> = lines.iter().filter(|line| line.forwarded()).collect();
+    let mut forwarded: Vec<&Line> = lines.iter().filter(|line| line.forwarded()).collect();
     let whole = requests.iter().filter(|r| r.whole || r.message.target.starts_with("/early"));
-    let whole: Vec<&Sent> = whole.collect();
+    let mut whole: Vec<&Sent> = whole.collect();
+    if matches!(run.got, Got::Replies(_)) {
+        // Streams have no order.
+        forwarded.sort_by_key(|line| (origin_form(line), line.method.clone()));
+        whole.sort_by_key(|sent| (sent.message.target.clone(), sent.message.method.clone()));
+    }
     let mut fault = |what: String| faults.push(what);
     if !run.ended {
         fault("the connection stays open".into());
@@ -242,8 +230,13 @@ fn case(by: origin::Kind, run: &Run<'_>, lines: &[Line], requests: &[Sent]) -> V
             faults.push(format!("the origin refused it: {:?}", sent.seen));
         }
     }
-    if let Err(what) = replies(run, lines) {
-        faults.push(format!("{what}: {:?}", show(&run.replies)));
+    match &run.got {
+        Got::Bytes(bytes) => {
+            if let Err(what) = replies(bytes, run.ended, lines) {
+                faults.push(format!("{what}: {:?}", show(bytes)));
+            }
+        }
+        Got::Replies(list) => faults.extend(streams(list, lines)),
     }
     faults
 }
@@ -347,9 +340,11 @@ fn taken(sent: &Sent) -> Vec<String> {
     }
     let body = String::from_utf8_lossy(&message.body);
     let host = message.field("host").unwrap_or_default();
+    // HAProxy leaves the usual port out of what it has from `:authority`.
+    let default = if message.version == "HTTP/2.0" && !waits { ":80" } else { "" };
     for (what, left, right) in [
         ("method", seen.method.as_str(), message.method.as_str()),
-        ("host", seen.host.as_str(), host),
+        ("host", seen.host.as_str(), host.strip_suffix(default).unwrap_or(host)),
         ("target", seen.target.as_str(), message.target.as_str()),
         ("body", &String::from_utf8_lossy(&seen.body), &body),
     ] {
@@ -364,27 +359,43 @@ fn taken(sent: &Sent) -> Vec<String> {
 
 /// The replies that the client got against the lines of the log: as many, in order, each for its
 /// request.
-fn replies(run: &Run<'_>, lines: &[Line]) -> Result<(), String> {
-    let mut rest = &run.replies[..];
+fn replies(bytes: &[u8], ended: bool, lines: &[Line]) -> Result<(), String> {
+    let mut rest = bytes;
     for line in lines {
         if line.reason.as_deref() == Some("client_gone") {
             continue;
         }
         let kind = Kind::Reply(&line.method);
-        let Some((reply, used)) = reader::message(rest, kind, run.ended)? else {
+        let Some((reply, used)) = reader::message(rest, kind, ended)? else {
             return Err(format!("no reply for {line:?}"));
         };
         rest = &rest[used..];
-        if reply.status != line.status {
-            return Err(format!("reply {} for {line:?}", reply.status));
-        }
-        if line.forwarded() && line.status < 300 {
-            let tag = (reply.field("x-method"), reply.field("x-target"));
-            let target = origin_form(line);
-            if tag != (Some(&line.method), Some(&target)) {
-                return Err(format!("the reply to {tag:?} for {line:?}"));
-            }
+        if !answers(&reply, line) {
+            return Err(format!("{} {:?} for {line:?}", reply.status, reply.fields));
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes behind the replies", rest.len())) }
+}
+
+/// Whether this is the reply to the request of this line.
+fn answers(reply: &Message, line: &Line) -> bool {
+    let tagged = line.forwarded() && line.status < 300;
+    let target = origin_form(line);
+    let tag = (reply.field("x-method"), reply.field("x-target"));
+    reply.status == line.status && (!tagged || tag == (Some(&line.method), Some(&target)))
+}
+
+/// As [`replies`], on streams: in any order, and a refusal may be a reset.
+fn streams(replies: &[Message], lines: &[Line]) -> Vec<String> {
+    let mut left: Vec<&Message> = replies.iter().collect();
+    let mut faults = Vec::new();
+    for line in lines {
+        match left.iter().position(|reply| answers(reply, line)) {
+            Some(at) => drop(left.swap_remove(at)),
+            None if line.forwarded() => faults.push(format!("no reply for {line:?}")),
+            None => {}
+        }
+    }
+    faults.extend(left.iter().map(|reply| format!("a reply to nothing: {reply:?}")));
+    faults
 }

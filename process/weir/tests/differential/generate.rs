@@ -4,18 +4,21 @@
 mod chunks;
 mod fields;
 mod framing;
+mod heads;
 mod hosts;
 mod sequences;
+mod streams;
 mod targets;
 
-use super::case::{Case, Step};
+use super::case::frames::Part;
+use super::case::{Case, Does, Step};
 
 /// A request that stands behind a case or inside of its body. Whoever sees it where Weir does not
 /// is deceived.
 pub(super) const X: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The whole corpus.
-pub(super) fn all() -> Vec<Case> {
+/// The corpus of HTTP/1.
+pub(super) fn http1() -> Vec<Case> {
     let mut bag = Bag::default();
     framing::all(&mut bag);
     chunks::all(&mut bag);
@@ -23,6 +26,14 @@ pub(super) fn all() -> Vec<Case> {
     hosts::all(&mut bag);
     fields::all(&mut bag);
     sequences::all(&mut bag);
+    bag.cases
+}
+
+/// The corpus of HTTP/2.
+pub(super) fn http2() -> Vec<Case> {
+    let mut bag = Bag::default();
+    heads::all(&mut bag);
+    streams::all(&mut bag);
     bag.cases
 }
 
@@ -55,9 +66,17 @@ impl Bag {
                 steps.push(Step::Send(part.to_vec()));
             }
         }
-        let name = name.into();
+        self.push(name.into(), idea, forwards, Does::Bytes(steps));
+    }
+
+    /// A case that sends these frames.
+    fn frames(&mut self, name: impl Into<String>, idea: &str, forwards: usize, parts: Vec<Part>) {
+        self.push(name.into(), idea, forwards, Does::Frames(parts));
+    }
+
+    fn push(&mut self, name: String, idea: &str, forwards: usize, does: Does) {
         assert!(self.cases.iter().all(|case| case.name != name), "{name} twice");
-        self.cases.push(Case { name, idea: idea.to_owned(), forwards, steps });
+        self.cases.push(Case { name, idea: idea.to_owned(), forwards, does });
     }
 }
 

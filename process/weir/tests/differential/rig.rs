@@ -1,13 +1,17 @@
 //! Runs the corpus: Weir, the recorder and an origin, and a client at an address of its own for
 //! each case, so that whatever reaches the origin can be traced without trusting its bytes.
 
-use super::case::{Case, Step};
+use super::case::frames::Part;
+use super::case::{Case, Does, Step};
 use super::compare::{self, Line, Views};
 use super::origin::{Kind, Origin};
 use super::recorder::Recorder;
 use crate::support::client::{Client, Cut, End};
 use crate::support::edge::{Edge, origin};
+use crate::support::h2::client::H2;
+use crate::support::h2::frame;
 use crate::support::process::Weir;
+use crate::support::reader::Message;
 use crate::support::wait::{self, SOON};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -24,19 +28,28 @@ pub(super) struct Run<'a> {
     pub(super) case: &'a Case,
     pub(super) client: Ipv4Addr,
     pub(super) cut: Cut,
-    /// Everything that Weir sent.
-    pub(super) replies: Vec<u8>,
+    pub(super) got: Got,
     /// Whether the connection ended.
     pub(super) ended: bool,
 }
 
+/// What Weir sent to a client.
+pub(super) enum Got {
+    /// Everything, for the comparison to read.
+    Bytes(Vec<u8>),
+    /// The reply on each stream that has one.
+    Replies(Vec<Message>),
+}
+
 /// Weir between the client and the recorder. Paths below `/admin` of the host `routed` go to a
 /// pool of their own, which has the same origin behind it.
-fn edge(recorder: &Recorder) -> Edge {
+fn edge(recorder: &Recorder, http2: bool) -> Edge {
     let edge = Edge::new().listener("web", "");
     let log = edge.dir.path().join("access.log");
     let log = format!("[logging.access]\npath = {log:?}\nformat = \"json\"");
+    let protocol = if http2 { "h2" } else { "http/1.1" };
     let pool = "outlier_ejection = { consecutive_failures = 0 }";
+    let pool = &format!("protocols = [\"{protocol}\"]\n{pool}");
     let origins = [origin("o1", recorder.address.port())];
     edge.runtime(&log)
         .pool("p", pool, &origins)
@@ -49,18 +62,26 @@ fn edge(recorder: &Recorder) -> Edge {
         )
 }
 
-/// Runs every case whole and cut in two, and compares what was seen.
+/// Runs every case, over HTTP/1 also cut in two, and compares what was seen. The cut is a matter of
+/// what Weir reads, and it reads the same whatever its origin speaks.
 #[track_caller]
-pub(super) fn run(kind: Kind, corpus: &[Case]) {
+pub(super) fn run(kind: Kind, http2: bool, corpus: &[Case]) {
     let start = Instant::now();
     let only = std::env::var("WEIR_CASE").ok();
-    let wanted = |case: &&Case| only.as_ref().is_none_or(|part| case.name.contains(part));
+    let wanted = |case: &&Case| {
+        let named = only.as_ref().is_none_or(|part| case.name.contains(part));
+        named && !(http2 && kind.cannot(&case.name))
+    };
     let cases: Vec<&Case> = corpus.iter().filter(wanted).collect();
-    assert!(!cases.is_empty(), "no case is named {only:?}");
-    let origin = Origin::start(kind);
+    if cases.is_empty() {
+        // Those that are asked for are in another part of the corpus.
+        assert!(only.is_some(), "the corpus is empty");
+        return;
+    }
+    let origin = Origin::start(kind, http2);
     let recorder = Recorder::start(origin.port);
-    let mut weir = Weir::start(edge(&recorder));
-    let runs = send(&weir, &cases);
+    let mut weir = Weir::start(edge(&recorder, http2));
+    let runs = send(&weir, &cases, if http2 { 1 } else { 2 });
     weir.guard.signal(Signal::TERM);
     assert!(weir.guard.exit(SOON).success(), "Weir ended badly");
     wait::until("the recorder's connections end", SOON, || recorder.open() == 0);
@@ -72,22 +93,25 @@ pub(super) fn run(kind: Kind, corpus: &[Case]) {
         seen: origin.finish(),
     };
     let summary = compare::all(&views);
-    println!("{kind:?}: {summary} ({:.1} s)", start.elapsed().as_secs_f64());
+    let of = |frames| if frames { "HTTP/2" } else { "HTTP/1" };
+    let from = of(cases.iter().all(|case| matches!(case.does, Does::Frames(_))));
+    let way = format!("{from} to {kind:?} over {}", of(http2));
+    println!("{way}: {} cases, {summary} ({:.1} s)", cases.len(), start.elapsed().as_secs_f64());
     for (name, difference) in &summary.differences {
-        eprintln!("{kind:?}: {name}: {difference}");
+        eprintln!("{way}: {name}: {difference}");
     }
     assert!(summary.differences.is_empty(), "{kind:?} and Weir saw different requests");
 }
 
-/// Sends every case twice: whole, and cut at a place that the name decides.
-fn send<'a>(weir: &Weir, cases: &[&'a Case]) -> Vec<Run<'a>> {
+/// Sends every case so many times: whole, then cut at a place that its number decides.
+fn send<'a>(weir: &Weir, cases: &[&'a Case], times: usize) -> Vec<Run<'a>> {
     let (next, runs) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(n % cases.len()).filter(|_| n < 2 * cases.len())
+                    let Some(case) = cases.get(n % cases.len()).filter(|_| n < times * cases.len())
                     else {
                         return;
                     };
@@ -108,20 +132,28 @@ fn address(n: usize) -> Ipv4Addr {
 
 fn one<'a>(weir: &Weir, case: &'a Case, n: usize, cut: bool) -> Run<'a> {
     let source = address(n);
-    let mut client = Client::connect_from(source, weir.web()).expect("Weir accepts");
-    let first = case.steps.iter().find_map(|step| match step {
-        Step::Send(bytes) => Some(bytes.len()),
-        Step::Await => None,
-    });
-    let len = first.unwrap_or_default();
+    let client = Client::connect_from(source, weir.web()).expect("Weir accepts");
     // A stride that is prime to most lengths reaches all kinds of places over the cases.
-    let cut = if cut && len > 1 { Cut::At(1 + (n * 7_919) % (len - 1)) } else { Cut::Whole };
-    let mut first = true;
-    for step in &case.steps {
+    let place = |len: usize| match cut && len > 1 {
+        true => Cut::At(1 + (n * 7_919) % (len - 1)),
+        false => Cut::Whole,
+    };
+    let (cut, got, ended) = match &case.does {
+        Does::Bytes(steps) => bytes(client, steps, place),
+        Does::Frames(parts) => frames(client, parts, place),
+    };
+    Run { case, client: source, cut, got, ended }
+}
+
+/// Sends bytes; gives where the first were cut, what came, and whether the connection ended.
+fn bytes(mut client: Client, steps: &[Step], place: impl Fn(usize) -> Cut) -> (Cut, Got, bool) {
+    let mut cut = None;
+    for step in steps {
         match step {
             Step::Send(bytes) => {
-                client.send_cut(bytes, if first { cut } else { Cut::Whole });
-                first = false;
+                let first = cut.is_none();
+                let place = *cut.get_or_insert_with(|| place(bytes.len()));
+                client.send_cut(bytes, if first { place } else { Cut::Whole });
             }
             Step::Await => client.some(SOON),
         }
@@ -132,7 +164,50 @@ fn one<'a>(weir: &Weir, case: &'a Case, n: usize, cut: bool) -> Run<'a> {
         End::Closed(rest) | End::Reset(rest) => (rest, true),
         End::Open(rest) => (rest, false),
     };
-    Run { case, client: source, cut, replies, ended }
+    (cut.unwrap_or(Cut::Whole), Got::Bytes(replies), ended)
+}
+
+/// As [`bytes`], in frames.
+fn frames(client: Client, parts: &[Part], place: impl Fn(usize) -> Cut) -> (Cut, Got, bool) {
+    let mut client = H2::over(client, &[]);
+    let (mut cut, mut asked) = (None, Vec::new());
+    for run in parts.split_inclusive(|part| *part == Part::Await) {
+        for part in run {
+            if let Part::Head { stream, .. } = part {
+                client.expect_stream(*stream);
+            }
+            match part {
+                Part::Head { stream, ends: true, .. } | Part::Data { stream, ends: true, .. } => {
+                    asked.push(*stream);
+                }
+                _ => {}
+            }
+        }
+        let bytes = run.iter().map(Part::bytes).collect::<Vec<_>>().concat();
+        let first = cut.is_none();
+        let place = *cut.get_or_insert_with(|| place(bytes.len()));
+        client.wire.send_cut(&bytes, if first { place } else { Cut::Whole });
+        settle(&mut client, &asked);
+    }
+    client.send(frame::go_away(0, frame::NO_ERROR));
+    client.wire.finish();
+    client.closed("the connection", SOON);
+    let replies = client.streams.into_values().filter_map(|stream| {
+        let mut message = stream.head?;
+        // A reply that has no end is one to nobody.
+        message.status = if stream.ended { message.status } else { 0 };
+        Some(message)
+    });
+    (cut.unwrap_or(Cut::Whole), Got::Replies(replies.collect()), true)
+}
+
+/// Waits for the end of all streams that were asked for.
+fn settle(client: &mut H2, asked: &[u32]) {
+    client.until_within(SOON, |client| {
+        let broken = client.wire.ended().is_some() || client.gone().is_some_and(|code| code != 0);
+        let done = |id: &u32| client.streams.get(id).is_none_or(|s| s.ended || s.reset.is_some());
+        broken || asked.iter().all(done)
+    });
 }
 
 /// The lines of Weir's log for each client, in their order.

@@ -176,7 +176,7 @@ fn forms(bag: &mut Bag) {
 
 /// Paths that servers normalize in ways of their own, and whether Weir takes them where routes
 /// depend on paths.
-const PATHS: &[(&str, bool)] = &[
+pub(super) const PATHS: &[(&str, bool)] = &[
     ("/", true),
     ("//", true),
     ("///", true),

@@ -288,5 +288,5 @@ fn text(block: &[u8], at: &mut usize) -> Result<String, String> {
     let bytes = block.get(*at..*at + len).ok_or("a cut string")?;
     *at += len;
     let bytes = if coded { from_huffman(bytes)? } else { bytes.to_vec() };
-    String::from_utf8(bytes).map_err(|_| "a field beyond UTF-8".into())
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
