@@ -3,7 +3,7 @@
 
 use crate::support::client::{Client, End};
 use crate::support::edge::{Edge, origin};
-use crate::support::load::{Closing, Load, keep_alive, short, slow_upload};
+use crate::support::load::{Closing, Load, keep_alive, short, slow_upload, streams};
 use crate::support::process::Weir;
 use crate::support::tls::{Authority, Pem, VALID};
 use crate::support::upstream::{Conn, Upstream};
@@ -143,6 +143,7 @@ fn reloads_under_load_lose_nothing() {
         keep_alive(&load, web, None, "plain", Closing::Never),
         keep_alive(&load, web, None, "other", Closing::Never),
         keep_alive(&load, secure, Some(ca.client()), "tls", Closing::Never),
+        streams(&load, web, None, Closing::Never),
         short(&load, web),
         slow_upload(&load, web),
         slow_upload(&load, web),

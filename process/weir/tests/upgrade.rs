@@ -7,7 +7,7 @@ mod steps;
 
 use crate::support::client::{Client, End};
 use crate::support::edge::{Edge, origin};
-use crate::support::load::{Closing, Load, keep_alive, resumed, short, slow_upload};
+use crate::support::load::{Closing, Load, keep_alive, resumed, short, slow_upload, streams};
 use crate::support::process::{Weir, alive, signal};
 use crate::support::tls::{Authority, VALID};
 use crate::support::upstream::{Conn, Upstream};
@@ -76,6 +76,8 @@ fn upgrades_and_reloads_under_load_lose_nothing() {
         keep_alive(&load, web, None, "plain", Closing::InOrder),
         keep_alive(&load, web, None, "other", Closing::InOrder),
         keep_alive(&load, secure, Some(ca.client()), "tls", Closing::InOrder),
+        streams(&load, web, None, Closing::InOrder),
+        streams(&load, secure, Some(ca.client_alpn(&["h2"])), Closing::InOrder),
         resumed(&load, secure, ca.client()),
         short(&load, web),
         slow_upload(&load, web),

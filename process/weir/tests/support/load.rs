@@ -2,6 +2,9 @@
 //! notes every failure. A further kind is a function that calls [`Load::run`].
 
 use super::client::Client;
+use super::h2::client::{H2, Outcome};
+use super::h2::frame;
+use super::h2::hpack::Block;
 use super::wait::SOON;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -83,6 +86,63 @@ pub(crate) fn keep_alive(
         (right && (!closes || closing == Closing::InOrder))
             .then_some(())
             .ok_or(format!("{name}: {reply:?}"))
+    })
+}
+
+/// Requests on streams of one HTTP/2 connection, several at once, over TLS with a configuration.
+/// Where the other side says goodbye, the next ones go over a new connection, and what it says it
+/// has not looked at is asked again there.
+pub(crate) fn streams(
+    load: &Load,
+    address: SocketAddr,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    closing: Closing,
+) -> JoinHandle<usize> {
+    const AT_ONCE: usize = 4;
+    let connect = move || match &tls {
+        None => H2::connect(address),
+        Some(config) => H2::tls(address, "a.test", config.clone()),
+    };
+    let mut client = connect();
+    load.run(move |n| {
+        let mut left: Vec<_> = (0..AT_ONCE).map(|at| format!("/stream{n}-{at}")).collect();
+        let mut connections = 0;
+        while !left.is_empty() {
+            let open = |path: &String| client.open(&Block::request("GET", path), true);
+            let asked: Vec<_> = left.iter().map(open).collect();
+            let mut again = Vec::new();
+            for (id, path) in asked.into_iter().zip(&left) {
+                match client.outcome(id, SOON) {
+                    Outcome::Reply(reply) => {
+                        let right = reply.status == 200 && reply.text() == format!("GET {path} 0");
+                        if !right {
+                            return Err(format!("streams: {path}: {reply:?}"));
+                        }
+                    }
+                    // Beyond the last stream of a goodbye without a fault: it was not looked at.
+                    Outcome::Gone if client.gone() == Some(frame::NO_ERROR) => {
+                        again.push(path.clone());
+                    }
+                    other => {
+                        let what = format!("streams: {path}: {other:?}");
+                        client = connect();
+                        return Err(what);
+                    }
+                }
+            }
+            left = again;
+            if client.gone().is_some() {
+                if closing == Closing::Never {
+                    return Err(format!("streams: a goodbye: {:?}", client.go_aways));
+                }
+                client = connect();
+                connections += 1;
+            }
+            if connections > AT_ONCE {
+                return Err(format!("streams: refused again and again: {left:?}"));
+            }
+        }
+        Ok(())
     })
 }
 
