@@ -10,7 +10,7 @@ use crate::stage::route;
 use crate::timer;
 use crate::upstream::connect::{Endpoints, Offer};
 use crate::upstream::request_head::{self, RequestPlan};
-use crate::upstream::wait::{Failure, Wait};
+use crate::upstream::wait::{self, Failure, Wait};
 use crate::upstream::{self, Key, Upstream, Wire, streams};
 use crate::websocket;
 use core_balance::retry::{self, Progress, RetryCase};
@@ -19,9 +19,11 @@ use core_model::config::{PoolId, UpstreamProtocols};
 use core_wire::h1::head::Version;
 use process_runtime::live::{OriginLive, PoolLive};
 use process_runtime::metrics::{Limit, OriginStats};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 
 /// Addresses of one origin that one try asks in turn.
 const ADDRESSES_TRIED: usize = 4;
@@ -175,7 +177,7 @@ async fn attempt(
     (pool, origin): (&PoolPlan, &OriginPlan),
     body: Option<Vec<u8>>,
 ) -> Result<Box<Upstream>, Failed> {
-    let mut upstream = match acquire(stage, exchange, pool, origin).await {
+    let mut upstream = match acquire_for(stage, exchange, client, (pool, origin)).await {
         Ok(upstream) => upstream,
         Err(failure) => return Err((failure, body)),
     };
@@ -233,6 +235,22 @@ fn socket_key(
         && matches!(upstream.wire, Wire::H1(_))
         && protocol.eq_ignore_ascii_case(b"websocket");
     one_sided.then(|| websocket::key([stage.worker.random(), stage.worker.random()]))
+}
+
+/// A connection for a request that is still wanted. Nobody waits for one whose stream was taken
+/// back: an attacker could pile up thousands that are being made.
+async fn acquire_for(
+    stage: Stage<'_>,
+    exchange: &Exchange,
+    client: &mut Client<'_>,
+    (pool, origin): (&PoolPlan, &OriginPlan),
+) -> Result<Box<Upstream>, Failure> {
+    let mut acquiring = pin!(acquire(stage, exchange, pool, origin));
+    poll_fn(|cx| match acquiring.as_mut().poll(cx) {
+        Poll::Pending if client.poll_gone(cx, false) => Poll::Ready(Err(wait::gone())),
+        acquired => acquired,
+    })
+    .await
 }
 
 /// Takes an idle connection or makes one.

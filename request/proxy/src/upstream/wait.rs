@@ -52,7 +52,8 @@ impl Failure {
     }
 }
 
-fn gone() -> Failure {
+/// The client gave its request up.
+pub(crate) fn gone() -> Failure {
     Failure::new(Reason::ClientGone, Progress::ReplyBegun)
 }
 
