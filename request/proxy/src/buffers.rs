@@ -70,11 +70,16 @@ impl Lent {
     #[inline]
     pub(crate) fn space(&mut self) -> &mut [u8] {
         if self.start > 0 && (self.start == self.end || self.end == self.data.len()) {
-            self.data.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+            self.compact();
         }
         self.data.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// Moves the filled bytes to the front.
+    fn compact(&mut self) {
+        self.data.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
     }
 
     /// Marks `n` bytes of the room as filled.
@@ -123,9 +128,10 @@ impl Lent {
     /// At least `bytes` of room, growing where there is less.
     pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
         if self.space().len() < bytes {
+            self.compact();
             self.grow(self.len() + bytes);
         }
-        self.space()
+        self.data.get_mut(self.end..).unwrap_or_default()
     }
 
     /// Appends `bytes`, growing where they do not fit.
@@ -244,6 +250,18 @@ mod tests {
         assert_eq!(buffer.len(), BUFFER_BYTES + 3);
         assert_eq!(buffer.filled().first(), Some(&7));
         assert_eq!(buffer.filled().last(), Some(&8));
+    }
+
+    #[test]
+    fn room_is_made_of_what_was_consumed() {
+        let mut buffer = Lent::take();
+        buffer.extend(&[7; BUFFER_BYTES - 100]);
+        buffer.consume(1000);
+        // Neither at the end nor empty, and the room behind is too small.
+        assert!(buffer.room(900).len() >= 900);
+        buffer.extend(&[8; 900]);
+        assert_eq!(buffer.len(), BUFFER_BYTES - 200);
+        assert_eq!((buffer.filled().first(), buffer.filled().last()), (Some(&7), Some(&8)));
     }
 
     #[test]
