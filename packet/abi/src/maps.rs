@@ -1,0 +1,75 @@
+//! Names and capacities of the kernel maps.
+
+/// Array of one u32: which half of the generation maps is in force.
+pub const ACTIVE: &str = "ACTIVE";
+/// Array of two [`crate::Descriptor`]s, one for each half.
+pub const DESCRIPTORS: &str = "DESCRIPTORS";
+/// Array of u64: [`crate::Entry`]s of the trie of VIPs.
+pub const TRIE: &str = "TRIE";
+/// Array of u64: port rows.
+pub const ROWS: &str = "ROWS";
+/// Array of [`crate::Trafficset`].
+pub const SETS: &str = "SETS";
+/// Array of [`crate::Server`], by id.
+pub const SERVERS: &str = "SERVERS";
+/// Array of u64: [`crate::Bucket`]s of all tables.
+pub const BUCKETS: &str = "BUCKETS";
+/// Per-CPU array of [`crate::tables::Count`], by reason.
+pub const COUNTERS: &str = "COUNTERS";
+/// Program array: the programs a packet goes through.
+pub const CHAIN: &str = "CHAIN";
+/// Program array by action: where `weir packet capture` listens.
+pub const TAP: &str = "TAP";
+/// Per-CPU array of one [`crate::tables::Seen`]: the verdict that a tap is to report.
+pub const SEEN: &str = "SEEN";
+/// Ring buffer of sampled packets.
+pub const SAMPLES: &str = "SAMPLES";
+/// Per-CPU array of one [`crate::tables::Allowance`]: replies that may still be sent.
+pub const ALLOWANCE: &str = "ALLOWANCE";
+
+/// Slot of the shield in [`CHAIN`].
+pub const CHAIN_SHIELD: u32 = 0;
+/// Slot of the director in [`CHAIN`].
+pub const CHAIN_DIRECTOR: u32 = 1;
+/// First slot of [`CHAIN`] that further programs of the shield may take.
+pub const CHAIN_SHIELD_MORE: u32 = 8;
+/// Slots of [`CHAIN`]. The kernel ends a chain after 33 tail calls.
+pub const CHAIN_LEN: u32 = 40;
+/// Slots of [`TAP`]: XDP has five actions, and TC's two are 5 (local) and 6 (forward, by redirect).
+pub const TAP_LEN: u32 = 8;
+
+/// Entries of both halves of [`TRIE`] unless the loader is told otherwise: 8 octets each, enough for
+/// tens of thousands of prefixes.
+pub const TRIE_LEN: u32 = 1 << 19;
+/// Rows of both halves of [`ROWS`].
+pub const ROWS_LEN: u32 = 1 << 17;
+/// Trafficsets of both halves.
+pub const SETS_LEN: u32 = 2 * 1024;
+/// Servers of both halves: ids 0 to 4,095.
+pub const SERVERS_LEN: u32 = 2 * 4096;
+/// Buckets of both halves: two tables of 131,072 at least.
+pub const BUCKETS_LEN: u32 = 1 << 20;
+/// Octets of the ring of samples.
+pub const SAMPLES_LEN: u32 = 1 << 20;
+
+/// Names of the globals that the loader sets before it loads the programs.
+pub mod constants {
+    /// [`crate::HashKey`]: the fleet's key.
+    pub const HASH_KEY: &str = "HASH_KEY";
+    /// u32: this server's id.
+    pub const SELF_ID: &str = "SELF_ID";
+    /// [u8; 16]: this server's tunnel address, IPv4 as `::ffff:a.b.c.d`.
+    pub const SELF_ADDRESS: &str = "SELF_ADDRESS";
+    /// u32: 1 where the outer packets are IPv6.
+    pub const OUTER_V6: &str = "OUTER_V6";
+    /// u16 in wire order: the GUE port.
+    pub const GUE_PORT: &str = "GUE_PORT";
+    /// u16 in wire order: the FOU port.
+    pub const FOU_PORT: &str = "FOU_PORT";
+    /// u32: the MTU between servers, octets of the outer packet.
+    pub const MTU: &str = "MTU";
+    /// i32: network namespace of the sockets as the kernel numbers it, -1 for the interface's own.
+    pub const NETNS: &str = "NETNS";
+    /// u32: "too big" replies per second and CPU.
+    pub const TOO_BIG_RATE: &str = "TOO_BIG_RATE";
+}
