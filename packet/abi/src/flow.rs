@@ -1,5 +1,5 @@
-//! What names a flow, and its keyed hash: SipHash-2-4 (Aumasson and Bernstein, 2012), so that nobody
-//! without the key can choose flows that meet in one bucket.
+//! What names a flow, and its keyed hash: SipHash-2-4 (Aumasson and Bernstein, 2012), so that
+//! nobody without the key can choose flows that meet in one bucket.
 
 /// Family of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,10 +35,10 @@ pub const CHAIN_DIRECTOR: u32 = 1;
 pub const CHAIN_SHIELD_MORE: u32 = 8;
 /// Slots of [`CHAIN`]. The kernel ends a chain after 33 tail calls.
 pub const CHAIN_LEN: u32 = 40;
-/// Slots of [`TAP`]: XDP has five actions, and TC's two are 5 (local) and 6 (forward, by redirect).
+/// Slots of [`TAP`]: XDP has five actions, TC's are 5 (local) and 6 (forward, by redirect).
 pub const TAP_LEN: u32 = 8;
 
-/// Entries of both halves of [`TRIE`] unless the loader is told otherwise: 8 octets each, enough for
+/// Entries of both halves of [`TRIE`] unless the loader is told otherwise: 8 octets each, for
 /// tens of thousands of prefixes.
 pub const TRIE_LEN: u32 = 1 << 19;
 /// Rows of both halves of [`ROWS`].

@@ -12,7 +12,7 @@ pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 pub const ETHERNET_LEN: usize = 14;
 /// Octets of one VLAN tag.
 pub const VLAN_LEN: usize = 4;
-/// VLAN tags that are looked past: an outer and an inner one (IEEE 802.1ad); more passes as not ours.
+/// VLAN tags that are looked past: an outer and an inner one (IEEE 802.1ad); more pass.
 pub const VLAN_TAGS_MAX: usize = 2;
 
 /// Octets of an IPv4 header without options (RFC 791).
@@ -25,8 +25,8 @@ pub const UDP_LEN: usize = 8;
 pub const TCP_LEN: usize = 20;
 /// Octets of the fixed part of an ICMP message (RFC 792, RFC 4443).
 pub const ICMP_LEN: usize = 8;
-/// IPv6 extension headers that are walked: RFC 8200 §4.1 names five, of which one may come twice; a
-/// longer chain is a mistake or an attack.
+/// IPv6 extension headers that are walked: RFC 8200 §4.1 names five, of which one may come twice;
+/// a longer chain is a mistake or an attack.
 pub const IPV6_EXTENSIONS_MAX: usize = 6;
 
 /// ICMP for IPv4.

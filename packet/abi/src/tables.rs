@@ -8,7 +8,7 @@ pub const SERVER_ID_MAX: u16 = 4095;
 pub const PORT_ROWS_MAX: usize = 4096;
 /// Steps of the search in port rows.
 pub const PORT_ROW_STEPS: usize = PORT_ROWS_MAX.ilog2() as usize + 1;
-/// Nodes on a way through the trie: 128 bits in strides of six bits at least, and a few for the root.
+/// Nodes on a way through the trie: 128 bits in strides of six bits at least, and two more.
 pub const TRIE_DEPTH_MAX: usize = 24;
 /// Widest node of the trie: 2^15 children.
 pub const TRIE_STRIDE_MAX: u32 = 15;
@@ -17,8 +17,8 @@ pub const TRIE_STRIDE_MAX: u32 = 15;
 ///
 /// Bits 63 and 62 are the kind. A leaf's low 16 bits are a trafficset, or its low 32 bits the first
 /// port row and bits 32 to 47 their number. A node has its first child (or, with the skip bit, its
-/// header of three entries) in the low 32 bits, the first bit it looks at in bits 32 to 39, how many
-/// in bits 40 to 43.
+/// header of three entries) in the low 32 bits, the first bit it looks at in bits 32 to 39, their
+/// number in bits 40 to 43.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Entry(pub u64);
@@ -107,7 +107,7 @@ impl Entry {
     }
 }
 
-/// Entries of a skipping node's header: expected high word, expected low word, the answer on a miss.
+/// Entries of a skipping node's header: expected high and low word, the answer on a miss.
 pub const HEADER_ENTRIES: u32 = 3;
 
 /// A port row: from its key on, a trafficset or nothing.

@@ -92,7 +92,7 @@ reasons! {
         TunnelSocket = "tunnel_socket", "from the tunnel: this server has the socket of the flow";
         TunnelTimeWait = "tunnel_time_wait", "from the tunnel: the flow's socket is in TIME_WAIT";
         TunnelCookie = "tunnel_cookie", "from the tunnel: an ACK that carries a valid SYN cookie";
-        TunnelLastHop = "tunnel_last_hop", "from the tunnel: no hop is left, so this server takes it";
+        TunnelLastHop = "tunnel_last_hop", "from the tunnel: no hop is left, so it stays here";
         TunnelEcho = "tunnel_echo", "from the tunnel: an ICMP echo request";
         TunnelPlain = "tunnel_plain", "from a tunnel without hops (FOU or IP in IP)";
     }
@@ -122,8 +122,8 @@ reasons! {
         UnwantedIcmp = "unwanted_icmp", "an ICMP message that no VIP has use for";
         NoServer = "no_server", "no living server stands in its bucket";
         BadTable = "bad_table", "an index that the tables of this generation do not have";
-        TooBigUnfragmented = "too_big_unfragmented", "too big for the tunnel and without the DF bit";
-        TooBigLimited = "too_big_limited", "too big for the tunnel, and the rate of replies is used up";
+        TooBigUnfragmented = "too_big_unfragmented", "too big for the tunnel, without the DF bit";
+        TooBigLimited = "too_big_limited", "too big for the tunnel, and no reply is left";
         NoHeadroom = "no_headroom", "the driver left no room for the outer headers";
         HopIsSelf = "hop_is_self", "the next hop is this server, so forwarding would loop";
         TunnelShort = "tunnel_short", "a tunnel packet for this server, cut off within its headers";
@@ -138,14 +138,14 @@ reasons! {
         OuterExpired = "outer_expired", "the outer TTL is used up, so servers send in a circle";
         InnerMalformed = "inner_malformed", "the tunnelled packet's own IP header lies";
         InnerFragment = "inner_fragment", "the tunnelled packet is a fragment";
-        InnerExtensionChain = "inner_extension_chain", "more than six extension headers in the tunnel";
+        InnerExtensionChain = "inner_extension_chain", "over six extension headers in the tunnel";
         InnerShort = "inner_short", "the tunnelled packet is cut off within its transport header";
         InnerEchoReply = "inner_echo_reply", "the tunnelled packet is an ICMP echo reply";
-        DecapsulationFailed = "decapsulation_failed", "the kernel refused to take off the outer headers";
+        DecapsulationFailed = "decapsulation_failed", "the kernel did not take off the outer headers";
         ForwardFailed = "forward_failed", "the kernel refused a change that forwarding needs";
         ShieldRule = "shield_rule", "a shield rule said so";
         ShieldLimit = "shield_limit", "a shield rule's rate was used up";
-        ShieldSpoofed = "shield_spoofed", "its source is not reached through the interface it came by";
+        ShieldSpoofed = "shield_spoofed", "its source is not reached by the way it came";
         CookieMalformed = "cookie_malformed", "a SYN for a cookie whose options cannot be read";
         CookieRefused = "cookie_refused", "the kernel gave no cookie for a SYN under attack";
     }
