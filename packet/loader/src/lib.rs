@@ -1,0 +1,54 @@
+//! Puts the packet programs into the kernel and keeps what they need: programs, maps, tables,
+//! counters. Everything is pinned, so that packets go on when the process dies.
+//!
+//! ```text
+//! load ──► publish ──► go live ──► publish … ──► count
+//! │ programs verified, maps made or taken over   (load)
+//! │        │ tables into the spare half, checked, one store   (publish)
+//! │        │           │ redirector, director, root: replaced in place   (attach, upgrade)
+//! ```
+//!
+//! ```no_run
+//! # fn run(object: &[u8], contents: &packet_loader::publish::Contents<'_>)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! use packet_abi::{Address, HashKey};
+//! use packet_loader::{Capacities, Counters, Home, Mode, Settings};
+//!
+//! let home = Home::at(packet_loader::pins::ROOT.as_ref(), packet_loader::pins::DEFAULT_NAME)?;
+//! let address = Address::v4(u32::from_ne_bytes([192, 0, 2, 1]));
+//! let settings = Settings::new(HashKey::of([7; 16]), 1, address);
+//! let mut loaded = packet_loader::load(&home, object, &settings, &Capacities::default())?;
+//! let mut tables = loaded.tables()?;
+//! let generation = tables.descriptor().generation + 1;
+//! tables.publish(generation, contents)?;
+//! loaded.go_live(&["eth0"], Mode::Native)?;
+//! for (reason, count) in Counters::open(&home)?.read()? {
+//!     println!("{} {}", reason.word(), count.packets);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A second `load` under the same name, by the same or a later build, goes on from the pins: the
+//! tables serve on, and `go_live` replaces the programs between two packets.
+
+pub mod attach;
+pub mod counters;
+pub mod features;
+pub mod layout;
+pub mod load;
+pub mod object;
+pub mod pins;
+pub mod publish;
+pub mod settings;
+pub mod sys;
+mod upgrade;
+mod words;
+
+pub use attach::{Attached, Mode, attached, detach};
+pub use counters::Counters;
+pub use load::{Loaded, load};
+pub use pins::Home;
+pub use publish::{Contents, Published, Tables};
+pub use settings::{Capacities, Settings};
+pub use sys::ethtool::set_tx_checksum_offload;

@@ -1,0 +1,192 @@
+//! From nothing, or from what another process left pinned, to programs in the kernel with their
+//! maps. No packet is touched yet: [`Loaded::go_live`] is the step that does.
+
+use crate::layout::{self, Layout};
+use crate::object::{ObjectError, Parsed, Programs};
+use crate::pins::{Home, Lock, PinError, Set};
+use crate::publish::{Tables, TablesError};
+use crate::settings::{Capacities, Settings};
+use crate::sys::bpf::{self, Shape};
+use crate::upgrade::{self, Found};
+use crate::{attach, features};
+use packet_abi::maps;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+/// Why nothing was loaded. What ran before goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel lacks something.
+    #[error(transparent)]
+    Feature(#[from] features::FeatureError),
+    /// The programs were refused.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// Pins.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// The map that describes the pins.
+    #[error("the kernel did not keep the description of the pins")]
+    Layout(#[source] io::Error),
+    /// A slot of a chain.
+    #[error("the kernel did not store a program in a slot of {map}")]
+    Slot {
+        /// The map.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Programs and maps of one loading, and the lock that goes with them.
+#[derive(Debug)]
+pub struct Loaded {
+    pub(crate) home: Home,
+    pub(crate) lock: Lock,
+    pub(crate) set: Set,
+    pub(crate) maps: BTreeMap<String, OwnedFd>,
+    pub(crate) programs: Programs,
+    pub(crate) layout: Layout,
+    fresh: BTreeSet<String>,
+    succeeds: bool,
+}
+
+/// Loads the programs of an object under `home`.
+///
+/// Where something of the same layout is pinned there, its maps are taken over with all they hold:
+/// tables, counters, the chain with its shield. Else new maps are made, and what runs goes on with
+/// the old ones until [`Loaded::go_live`].
+///
+/// # Errors
+/// [`LoadError`]; nothing has changed.
+pub fn load(
+    home: &Home,
+    object: &[u8],
+    settings: &Settings,
+    capacities: &Capacities,
+) -> Result<Loaded, LoadError> {
+    features::check()?;
+    let lock = home.lock()?;
+    let parsed = Parsed::new(object, settings, capacities)?;
+    let found = find(home, parsed.shapes())?;
+    let layout = parsed.layout().clone();
+    let keep = upgrade::keep(&found, parsed.shapes(), &layout);
+    let mut maps = BTreeMap::new();
+    for name in &keep {
+        maps.insert(name.clone(), home.open(name)?);
+    }
+    let programs = parsed.load(&mut maps)?;
+    let fresh: BTreeSet<String> =
+        maps.keys().filter(|name| !keep.contains(*name)).cloned().collect();
+    let set = home.new_set(&lock)?;
+    for (name, map) in &maps {
+        set.pin(name, map.as_fd())?;
+    }
+    for (name, program) in programs.all() {
+        set.pin(name, program)?;
+    }
+    let described = layout.write().map_err(LoadError::Layout)?;
+    set.pin(layout::NAME, described.as_fd())?;
+    let succeeds = found.layout.is_some();
+    let loaded = Loaded { home: home.clone(), lock, set, maps, programs, layout, fresh, succeeds };
+    if loaded.is_fresh(maps::CHAIN) {
+        // Nobody goes by this chain yet, so that it can be filled before the tables are.
+        loaded.store_director()?;
+    }
+    Ok(loaded)
+}
+
+/// What is pinned under `home`, of the maps that are wanted.
+fn find(home: &Home, wanted: &BTreeMap<String, Shape>) -> Result<Found, LoadError> {
+    let mut found = Found::default();
+    let Some(described) = home.find(layout::NAME)? else { return Ok(found) };
+    found.layout = Layout::read(described.as_fd()).map_err(LoadError::Layout)?;
+    for name in wanted.keys() {
+        if let Some(map) = home.find(name)? {
+            let info = bpf::map_info(map.as_fd()).map_err(LoadError::Layout)?;
+            found.shapes.insert(name.clone(), info.shape);
+        }
+    }
+    Ok(found)
+}
+
+impl Loaded {
+    /// Where it is pinned.
+    #[must_use]
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The descriptor of a map; for the shield's programs, which use some of them.
+    #[must_use]
+    pub fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        self.maps.get(name).map(OwnedFd::as_fd)
+    }
+
+    /// The programs; for measurements by test run.
+    #[must_use]
+    pub const fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The tables that these programs read, to publish in.
+    ///
+    /// # Errors
+    /// [`TablesError`].
+    pub fn tables(&self) -> Result<Tables, TablesError> {
+        Tables::of(|name| {
+            let absent = || PinError::Absent { path: self.home.path().to_owned() };
+            let map = self.map(name).ok_or_else(absent)?;
+            map.try_clone_to_owned().map_err(|source| TablesError::Map { name, source })
+        })
+    }
+
+    /// What is remembered beside the pins.
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether the tables are new and empty, so that a generation must be published before
+    /// [`Self::go_live`].
+    #[must_use]
+    pub fn starts_empty(&self) -> bool {
+        self.is_fresh(maps::ACTIVE)
+    }
+
+    /// Whether something was loaded before under the same name.
+    #[must_use]
+    pub const fn succeeds(&self) -> bool {
+        self.succeeds
+    }
+
+    pub(crate) fn is_fresh(&self, map: &str) -> bool {
+        self.fresh.contains(map)
+    }
+
+    /// Makes this director the one of the chain, between two packets.
+    pub(crate) fn store_director(&self) -> Result<(), LoadError> {
+        let failed = |source| LoadError::Slot { map: maps::CHAIN, source };
+        let chain = self.map(maps::CHAIN).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let director = self.programs.director.as_fd();
+        bpf::store_fd(chain, maps::CHAIN_DIRECTOR, director).map_err(failed)
+    }
+
+    /// Puts the programs in the way of packets: replaces those of links that are there, attaches to
+    /// interfaces that are new, takes off those that are not listed, then makes the pins current.
+    ///
+    /// Packets meet the old programs or the new ones, and never none.
+    ///
+    /// # Errors
+    /// [`attach::AttachError`]. What had been attached before stays attached, with the old or the
+    /// new programs, and both work on the same packets in the same way.
+    pub fn go_live(
+        &mut self,
+        interfaces: &[&str],
+        mode: attach::Mode,
+    ) -> Result<Vec<attach::Attached>, attach::AttachError> {
+        upgrade::go_live(self, interfaces, mode)
+    }
+}

@@ -1,0 +1,176 @@
+//! What is fixed before the programs are loaded: constants, and the sizes of maps.
+
+use packet_abi::flow::hash_bytes;
+use packet_abi::maps::{self, constants};
+use packet_abi::{Address, HashKey, gue};
+use std::fmt;
+
+/// UDP port of foo-over-UDP unless the configuration says another: the one above GUE's.
+pub const FOU_PORT: u16 = gue::PORT + 1;
+/// Octets of an outer packet unless the configuration says another: what every wire carries.
+pub const MTU: u32 = 1500;
+/// "Too big" replies that a CPU sends in a second unless the configuration says another: enough for
+/// new flows of every client behind a short path, too few to be of use as a reflector.
+pub const TOO_BIG_RATE: u32 = 1000;
+
+/// The constants of the programs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The fleet's key.
+    pub key: HashKey,
+    /// This server's id, 1 to [`packet_abi::tables::SERVER_ID_MAX`].
+    pub self_id: u16,
+    /// This server's tunnel address; IPv4 as `::ffff:a.b.c.d`. Its family is that of outer packets.
+    pub address: Address,
+    /// UDP port of GUE.
+    pub gue_port: u16,
+    /// UDP port of FOU.
+    pub fou_port: u16,
+    /// Octets an outer packet may have between servers.
+    pub mtu: u32,
+    /// Network namespace of the sockets as the kernel numbers it for this one, or -1 for the
+    /// interface's own.
+    pub netns: i32,
+    /// "Too big" replies per second and CPU.
+    pub too_big_rate: u32,
+}
+
+impl Settings {
+    /// Settings with the usual ports and sizes.
+    #[must_use]
+    pub const fn new(key: HashKey, self_id: u16, address: Address) -> Self {
+        Self {
+            key,
+            self_id,
+            address,
+            gue_port: gue::PORT,
+            fou_port: FOU_PORT,
+            mtu: MTU,
+            netns: -1,
+            too_big_rate: TOO_BIG_RATE,
+        }
+    }
+
+    /// Whether outer packets are IPv6.
+    #[must_use]
+    pub const fn outer_v6(&self) -> bool {
+        !self.address.is_v4()
+    }
+
+    /// Constants by name, as the programs read them.
+    pub(crate) fn constants(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let key = [self.key.first, self.key.second].map(u64::to_ne_bytes).concat();
+        vec![
+            (constants::HASH_KEY, key),
+            (constants::SELF_ID, u32::from(self.self_id).to_ne_bytes().to_vec()),
+            (constants::SELF_ADDRESS, self.address.octets().to_vec()),
+            (constants::OUTER_V6, u32::from(self.outer_v6()).to_ne_bytes().to_vec()),
+            (constants::GUE_PORT, self.gue_port.to_be_bytes().to_vec()),
+            (constants::FOU_PORT, self.fou_port.to_be_bytes().to_vec()),
+            (constants::MTU, self.mtu.to_ne_bytes().to_vec()),
+            (constants::NETNS, self.netns.to_ne_bytes().to_vec()),
+            (constants::TOO_BIG_RATE, self.too_big_rate.to_ne_bytes().to_vec()),
+        ]
+    }
+
+    /// As words, for the pins.
+    pub(crate) fn words(&self) -> [u64; 8] {
+        let ports = u64::from(self.self_id)
+            | u64::from(self.gue_port) << 16
+            | u64::from(self.fou_port) << 32;
+        let sizes = u64::from(self.mtu) | u64::from(self.too_big_rate) << 32;
+        let Address { high, low } = self.address;
+        let netns = u64::from(self.netns as u32);
+        [self.key.first, self.key.second, high, low, ports, sizes, netns, 0]
+    }
+
+    /// From [`Self::words`].
+    pub(crate) const fn of_words(words: [u64; 8]) -> Self {
+        let [first, second, high, low, ports, sizes, netns, _] = words;
+        Self {
+            key: HashKey { first, second },
+            self_id: ports as u16,
+            address: Address { high, low },
+            gue_port: (ports >> 16) as u16,
+            fou_port: (ports >> 32) as u16,
+            mtu: sizes as u32,
+            netns: netns as u32 as i32,
+            too_big_rate: (sizes >> 32) as u32,
+        }
+    }
+}
+
+/// The key is the fleet's secret: of it only a short hash is shown, to tell whether two are equal.
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Settings")
+            .field("key", &format_args!("…{:04x}", hash_bytes(&self.key, b"shown") as u16))
+            .field("self_id", &self.self_id)
+            .field("address", &self.address)
+            .field("gue_port", &self.gue_port)
+            .field("fou_port", &self.fou_port)
+            .field("mtu", &self.mtu)
+            .field("netns", &self.netns)
+            .field("too_big_rate", &self.too_big_rate)
+            .finish()
+    }
+}
+
+/// Entries that one generation may have of each kind. The maps have room for two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacities {
+    /// Entries of the trie of VIPs.
+    pub trie: u32,
+    /// Port rows.
+    pub rows: u32,
+    /// Trafficsets.
+    pub sets: u32,
+    /// Places for servers: the highest id and one.
+    pub servers: u32,
+    /// Buckets of all tables.
+    pub buckets: u32,
+}
+
+impl Default for Capacities {
+    fn default() -> Self {
+        Self {
+            trie: maps::TRIE_LEN / 2,
+            rows: maps::ROWS_LEN / 2,
+            sets: maps::SETS_LEN / 2,
+            servers: maps::SERVERS_LEN / 2,
+            buckets: maps::BUCKETS_LEN / 2,
+        }
+    }
+}
+
+impl Capacities {
+    /// Entries of both halves of a map, if it is one of the tables.
+    pub(crate) fn entries(&self, name: &str) -> Option<u32> {
+        let half = match name {
+            maps::TRIE => self.trie,
+            maps::ROWS => self.rows,
+            maps::SETS => self.sets,
+            maps::SERVERS => self.servers,
+            maps::BUCKETS => self.buckets,
+            _ => return None,
+        };
+        Some(half.max(1).saturating_mul(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_back_from_their_words_and_hide_the_key() {
+        let address = Address::v4(u32::from_ne_bytes([192, 0, 2, 7]));
+        let key = HashKey { first: 0x0123_4567_89ab_cdef, second: 0xfedc_ba98_7654_3210 };
+        let mut settings = Settings::new(key, 4095, address);
+        (settings.mtu, settings.netns, settings.too_big_rate) = (9000, -1, 17);
+        assert_eq!(Settings::of_words(settings.words()), settings);
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("123456789") && !shown.contains("81985529216486895"), "{shown}");
+    }
+}
