@@ -79,7 +79,8 @@ pub enum PublishError {
     Grace(#[source] io::Error),
 }
 
-/// What a generation holds, as the programs read it. Indexes in it count from its own first element.
+/// What a generation holds, as the programs read it. Indexes in it count from its own first
+/// element.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
     /// The trie's first entry.
@@ -186,8 +187,8 @@ impl Tables {
 
     /// Puts a generation in force.
     ///
-    /// Every packet sees the old or the new one as a whole. On return none sees the old one, so that
-    /// what it referred to (a server, say) may go.
+    /// Every packet sees the old or the new one as a whole. On return none sees the old one, so
+    /// that what it referred to (a server, say) may go.
     ///
     /// # Errors
     /// [`PublishError`]; but for [`PublishError::Grace`] nothing has changed.
@@ -436,7 +437,7 @@ impl Checksum {
 }
 
 fn store(place: Option<&[AtomicU64]>, words: &[u64]) {
-    // `place` was computed from the same lengths; a write that did not happen shows in the checksum.
+    // `place` has the same lengths; a write that did not happen shows in the checksum.
     for (to, from) in place.unwrap_or_default().iter().zip(words) {
         to.store(*from, Ordering::Relaxed);
     }

@@ -1,9 +1,9 @@
-//! One loading after another, with no packet lost: which maps go on, and in which order programs are
-//! replaced.
+//! One loading after another, with no packet lost: which maps go on, and in which order programs
+//! are replaced.
 //!
 //! 1. Maps of the same layout are taken over; the programs are loaded with them.
 //! 2. New tables, if any, are filled before a packet can meet them.
-//! 3. The redirector's links are updated first: what a new director sends, any redirector must take.
+//! 3. The redirector's links are updated first: what a new director sends, a redirector must take.
 //! 4. The director's slot of the chain is stored, the root's links are updated.
 //! 5. `current` points to the new pins.
 //!
