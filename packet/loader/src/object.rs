@@ -1,5 +1,5 @@
 //! The compiled programs: an ELF object with instructions, map definitions and constants. Here it
-//! is read, its constants are set, its maps are given descriptors, and the verifier gets the result.
+//! is read, its constants are set, its maps are given descriptors; the verifier gets the result.
 
 use crate::features::{self, FeatureError};
 use crate::layout::{self, Layout};
