@@ -9,11 +9,14 @@
 mod balance;
 pub mod fleet;
 mod fresh;
+pub mod image;
 pub mod maglev;
 pub mod mix;
 mod race;
 pub mod step;
 pub mod table;
+pub mod trie;
 
 pub use fleet::{Fleet, FleetError, Member, State};
+pub use image::Image;
 pub use table::{Buckets, Table, TableDiff};

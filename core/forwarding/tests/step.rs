@@ -173,7 +173,11 @@ fn broken_promise(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_steps_keep_the_promises(events in prop::collection::vec(event(), 1..40)) {
