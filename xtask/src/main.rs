@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod bench_rows;
 mod check_docs;
 mod count;
+mod ebpf;
 mod fuzz;
 mod markdown;
 mod packages;
@@ -36,6 +37,8 @@ enum Verb {
     Soak(soak::Args),
     /// Measure Weir beside its peers
     Bench(bench_rows::Args),
+    /// Build the eBPF object, or check that the committed one is of its sources
+    Ebpf(ebpf::Args),
     /// Replay the fuzz corpora, or fuzz one target for a time
     Fuzz(fuzz::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::CheckDocs => check_docs::run(),
         Verb::Soak(args) => soak::run(&args),
         Verb::Bench(args) => bench_rows::run(&args),
+        Verb::Ebpf(args) => ebpf::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
     };
     match done {

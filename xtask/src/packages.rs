@@ -28,7 +28,15 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// # Errors
 /// When something is missing and cannot be installed.
 pub(crate) fn install() -> Result<()> {
-    let missing = missing();
+    install_these(&NEEDED)
+}
+
+/// Installs what is missing of a list of programs or files and their packages.
+///
+/// # Errors
+/// When something is missing and cannot be installed.
+pub(crate) fn install_these(needed: &[(&'static str, &'static str)]) -> Result<()> {
+    let missing = missing(needed);
     if missing.is_empty() {
         println!("nothing to install");
         return Ok(());
@@ -46,19 +54,19 @@ pub(crate) fn install() -> Result<()> {
     let mut install = vec!["install", "--yes", "--quiet=2", "--no-install-recommends"];
     install.extend(&missing);
     apt(&install)?;
-    let left = self::missing();
+    let left = self::missing(needed);
     if !left.is_empty() {
         bail!("installed, and yet not found: {}", left.join(" "));
     }
     Ok(())
 }
 
-fn missing() -> Vec<&'static str> {
+fn missing(needed: &[(&'static str, &'static str)]) -> Vec<&'static str> {
     let absent = |name: &str| match name.starts_with('/') {
         true => !Path::new(name).exists(),
         false => run::which(name).is_none(),
     };
-    NEEDED.iter().filter(|(program, _)| absent(program)).map(|(_, package)| *package).collect()
+    needed.iter().filter(|(program, _)| absent(program)).map(|(_, package)| *package).collect()
 }
 
 fn is_root() -> bool {

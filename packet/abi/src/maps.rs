@@ -18,8 +18,13 @@ pub const BUCKETS: &str = "BUCKETS";
 pub const COUNTERS: &str = "COUNTERS";
 /// Program array: the programs a packet goes through.
 pub const CHAIN: &str = "CHAIN";
-/// Program array by action: where `weir packet capture` listens.
+/// Program array by XDP's action: where `weir packet capture` listens.
 pub const TAP: &str = "TAP";
+/// The same for the redirector, as a program array holds programs of one type only: slot 0 is what
+/// went to the stack, 1 what was sent on, 2 what was dropped.
+pub const TAP_TC: &str = "TAP_TC";
+/// Perf event array: packets that a tap captured, each after its [`crate::tables::Seen`].
+pub const CAPTURED: &str = "CAPTURED";
 /// Per-CPU array of one [`crate::tables::Seen`]: the verdict that a tap is to report.
 pub const SEEN: &str = "SEEN";
 /// Ring buffer of sampled packets.
@@ -31,12 +36,16 @@ pub const ALLOWANCE: &str = "ALLOWANCE";
 pub const CHAIN_SHIELD: u32 = 0;
 /// Slot of the director in [`CHAIN`].
 pub const CHAIN_DIRECTOR: u32 = 1;
+/// Slot of the director's answers to packets that are too big, in [`CHAIN`].
+pub const CHAIN_TOO_BIG: u32 = 2;
 /// First slot of [`CHAIN`] that further programs of the shield may take.
 pub const CHAIN_SHIELD_MORE: u32 = 8;
 /// Slots of [`CHAIN`]. The kernel ends a chain after 33 tail calls.
 pub const CHAIN_LEN: u32 = 40;
-/// Slots of [`TAP`]: XDP has five actions, TC's are 5 (local) and 6 (forward, by redirect).
-pub const TAP_LEN: u32 = 8;
+/// Slots of [`TAP`]: XDP has five actions.
+pub const TAP_LEN: u32 = 5;
+/// Slots of [`TAP_TC`].
+pub const TAP_TC_LEN: u32 = 3;
 
 /// Entries of both halves of [`TRIE`] unless the loader is told otherwise: 8 octets each, for
 /// tens of thousands of prefixes.

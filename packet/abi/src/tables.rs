@@ -193,7 +193,7 @@ pub struct Trafficset {
     pub quic_server_len: u8,
     /// Session id: first octet in the UDP payload, 0 to 127.
     pub session_offset: u16,
-    /// Session id: octets, 1 to 15.
+    /// Session id: octets, 1 to 8.
     pub session_len: u16,
     /// QUIC: octets of the whole connection id.
     pub quic_id_len: u32,
@@ -325,7 +325,7 @@ pub struct Count {
 pub struct Seen {
     /// A [`crate::Reason`] as its number.
     pub reason: u32,
-    /// Action of the program: XDP's, or 5 and 6 of [`crate::maps::TAP_LEN`].
+    /// What the program returns.
     pub action: u32,
 }
 

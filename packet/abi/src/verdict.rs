@@ -141,7 +141,7 @@ reasons! {
         InnerExtensionChain = "inner_extension_chain", "over six extension headers in the tunnel";
         InnerShort = "inner_short", "the tunnelled packet is cut off within its transport header";
         InnerEchoReply = "inner_echo_reply", "the tunnelled packet is an ICMP echo reply";
-        DecapsulationFailed = "decapsulation_failed", "the kernel did not take off the outer headers";
+        DecapsulationFailed = "decapsulation_failed", "the kernel kept the outer headers";
         ForwardFailed = "forward_failed", "the kernel refused a change that forwarding needs";
         ShieldRule = "shield_rule", "a shield rule said so";
         ShieldLimit = "shield_limit", "a shield rule's rate was used up";

@@ -22,7 +22,7 @@ mod words;
 
 type Check = fn(&Workspace) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 20] = [
+const CHECKS: [(&str, Check); 21] = [
     ("packages depend downwards only", direction::downwards),
     ("core depends on no runtime", direction::core_packages),
     ("core names no clock, socket or thread", direction::core_words),
@@ -42,6 +42,7 @@ const CHECKS: [(&str, Check); 20] = [
     ("documents have one title", documents::titles),
     ("decisions have their form", documents::decisions),
     ("lives and promises point at what exists", stories::lives_and_promises),
+    ("the eBPF object is of its sources", crate::ebpf::fresh),
     ("security rows have their tests", rows::rows),
 ];
 

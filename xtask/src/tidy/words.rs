@@ -95,7 +95,8 @@ pub(crate) fn unsafe_places(workspace: &Workspace) -> Vec<Finding> {
 pub(crate) fn unsafe_reasons(workspace: &Workspace) -> Vec<Finding> {
     each(workspace, |source, add| {
         for (line, code) in source.code_lines() {
-            if find_word(code, "unsafe").is_none() {
+            // Attributes that could clash with others' symbols are `unsafe(…)`, and no code.
+            if find_word(&code.replace("#[unsafe(", ""), "unsafe").is_none() {
                 continue;
             }
             let near = line.saturating_sub(REASON_LINES_MAX)..=line;

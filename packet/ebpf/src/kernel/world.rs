@@ -1,0 +1,221 @@
+//! Tables in maps and sockets of the kernel, as the stages ask for them.
+
+use super::maps::{
+    ACTIVE, ALLOWANCE, BUCKETS, DESCRIPTORS, ROWS, SERVERS, SETS, TRIE, constants, netns,
+    too_big_rate,
+};
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
+use aya_ebpf::helpers::{
+    bpf_ktime_get_ns, bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp,
+    bpf_tcp_check_syncookie,
+};
+use core::ffi::c_void;
+use packet_abi::net::{IPV4_LEN, IPV6_LEN, PROTOCOL_TCP, TCP_LEN};
+use packet_abi::tables::Row;
+use packet_abi::{Bucket, Descriptor, Entry, Family, Flow, Server, Trafficset};
+use packet_ebpf::frame::{Frame, Plain};
+use packet_ebpf::world::{Constants, Segment, Socket, World};
+
+/// States of a TCP socket that the stages tell apart (include/net/tcp_states.h).
+const TCP_ESTABLISHED: u32 = 1;
+const TCP_TIME_WAIT: u32 = 6;
+const TCP_LISTEN: u32 = 10;
+/// Nanoseconds in a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// The world of one packet.
+pub(super) struct Kernel {
+    context: *mut c_void,
+    generation: &'static Descriptor,
+}
+
+impl Kernel {
+    /// The generation in force, seen once for all of a packet.
+    #[inline(always)]
+    pub(super) fn new(context: *mut c_void) -> Option<Self> {
+        let half = ACTIVE.get(0)?;
+        // SAFETY: user space stores whole words; the read is of one.
+        let half = unsafe { core::ptr::from_ref(half).read_volatile() };
+        Some(Self { context, generation: DESCRIPTORS.get(half & 1)? })
+    }
+
+    #[inline(always)]
+    fn lookup(&self, frame: &impl Frame, flow: &Flow, ack: Option<Segment>) -> Socket {
+        let mut tuple = tuple(flow);
+        let size = match flow.family {
+            Family::V4 => 12,
+            Family::V6 => 36,
+        };
+        let tuple = &raw mut tuple;
+        // SAFETY: the context is the program's, the tuple lives on the stack, the size is of its
+        // family's half. What is found is released below, on every way.
+        let socket = unsafe {
+            if flow.protocol == PROTOCOL_TCP {
+                bpf_skc_lookup_tcp(self.context, tuple, size, netns(), 0)
+            } else {
+                bpf_sk_lookup_udp(self.context, tuple, size, netns(), 0)
+            }
+        };
+        if socket.is_null() {
+            return Socket::None;
+        }
+        let answer = judge(frame, flow, ack, socket);
+        // SAFETY: it was found above and is not used after.
+        unsafe { bpf_sk_release(socket.cast()) };
+        answer
+    }
+}
+
+#[inline(always)]
+fn judge(frame: &impl Frame, flow: &Flow, ack: Option<Segment>, socket: *mut bpf_sock) -> Socket {
+    // SAFETY: the kernel gave the socket and it is held.
+    let state = unsafe { (*socket).state };
+    if flow.protocol != PROTOCOL_TCP {
+        // Only a connected UDP socket is of one flow; it is in the state ESTABLISHED.
+        return if state == TCP_ESTABLISHED { Socket::Found } else { Socket::None };
+    }
+    match (state, ack) {
+        (TCP_TIME_WAIT, _) => Socket::TimeWait,
+        (TCP_LISTEN, None) => Socket::None,
+        (TCP_LISTEN, Some(segment)) if carries_cookie(frame, flow, segment, socket) => {
+            Socket::Cookie
+        }
+        (TCP_LISTEN, Some(_)) => Socket::None,
+        _ => Socket::Found,
+    }
+}
+
+/// Whether the segment is an ACK with a cookie that the listener issued.
+#[inline(always)]
+fn carries_cookie(
+    frame: &impl Frame,
+    flow: &Flow,
+    segment: Segment,
+    listener: *mut bpf_sock,
+) -> bool {
+    let Some(mut tcp) = frame.load::<Octets<TCP_LEN>>(segment.l4) else { return false };
+    let tcp = (&raw mut tcp).cast::<c_void>();
+    // SAFETY: headers are copies on the stack of the lengths given; the listener is held.
+    let answer = unsafe {
+        match flow.family {
+            Family::V4 => {
+                let Some(mut ip) = frame.load::<Octets<IPV4_LEN>>(segment.l3) else { return false };
+                let ip = (&raw mut ip).cast::<c_void>();
+                bpf_tcp_check_syncookie(
+                    listener.cast(),
+                    ip,
+                    IPV4_LEN as u32,
+                    tcp.cast(),
+                    TCP_LEN as u32,
+                )
+            }
+            Family::V6 => {
+                let Some(mut ip) = frame.load::<Octets<IPV6_LEN>>(segment.l3) else { return false };
+                let ip = (&raw mut ip).cast::<c_void>();
+                bpf_tcp_check_syncookie(
+                    listener.cast(),
+                    ip,
+                    IPV6_LEN as u32,
+                    tcp.cast(),
+                    TCP_LEN as u32,
+                )
+            }
+        }
+    };
+    answer == 0
+}
+
+/// Octets as they are.
+#[derive(Clone, Copy)]
+#[repr(C, align(4))]
+struct Octets<const N: usize>([u8; N]);
+
+// SAFETY: octets only; both lengths used are multiples of four, so that there is no padding.
+unsafe impl<const N: usize> Plain for Octets<N> {}
+
+#[inline(always)]
+fn tuple(flow: &Flow) -> bpf_sock_tuple {
+    // SAFETY: integers only; zero is a value of all of them.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let (sport, dport) = (flow.source_port, flow.destination_port);
+    match flow.family {
+        Family::V4 => {
+            tuple.__bindgen_anon_1.ipv4.saddr = flow.source.as_v4();
+            tuple.__bindgen_anon_1.ipv4.daddr = flow.destination.as_v4();
+            tuple.__bindgen_anon_1.ipv4.sport = sport;
+            tuple.__bindgen_anon_1.ipv4.dport = dport;
+        }
+        Family::V6 => {
+            tuple.__bindgen_anon_1.ipv6.saddr = halves(flow.source.high, flow.source.low);
+            tuple.__bindgen_anon_1.ipv6.daddr = halves(flow.destination.high, flow.destination.low);
+            tuple.__bindgen_anon_1.ipv6.sport = sport;
+            tuple.__bindgen_anon_1.ipv6.dport = dport;
+        }
+    }
+    tuple
+}
+
+#[inline(always)]
+const fn halves(high: u64, low: u64) -> [u32; 4] {
+    [high as u32, (high >> 32) as u32, low as u32, (low >> 32) as u32]
+}
+
+impl<F: Frame> World<F> for Kernel {
+    #[inline(always)]
+    fn fixed(&self) -> Constants {
+        constants()
+    }
+
+    #[inline(always)]
+    fn root(&self) -> Option<Entry> {
+        if self.generation.generation == 0 { None } else { Some(Entry(self.generation.root)) }
+    }
+
+    #[inline(always)]
+    fn entry(&self, index: u32) -> Option<Entry> {
+        TRIE.get(self.generation.trie_base.wrapping_add(index)).map(|word| Entry(*word))
+    }
+
+    #[inline(always)]
+    fn row(&self, index: u32) -> Option<Row> {
+        ROWS.get(self.generation.rows_base.wrapping_add(index)).map(|word| Row(*word))
+    }
+
+    #[inline(always)]
+    fn trafficset(&self, index: u32) -> Option<Trafficset> {
+        SETS.get(self.generation.sets_base.wrapping_add(index)).copied()
+    }
+
+    #[inline(always)]
+    fn server(&self, index: u32) -> Option<Server> {
+        SERVERS.get(self.generation.servers_base.wrapping_add(index)).copied()
+    }
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<Bucket> {
+        let word = BUCKETS.get_ptr(self.generation.buckets_base.wrapping_add(index))?;
+        // SAFETY: the kernel's array; user space stores whole words, and both slots are in one.
+        Some(Bucket(unsafe { word.read_volatile() }))
+    }
+
+    #[inline(always)]
+    fn socket(&self, frame: &F, flow: &Flow, ack: Option<Segment>) -> Socket {
+        self.lookup(frame, flow, ack)
+    }
+
+    #[inline(always)]
+    fn may_reply(&self) -> bool {
+        // SAFETY: a helper without arguments. It costs 25 ns, on this rare way only.
+        let second = unsafe { bpf_ktime_get_ns() } / SECOND;
+        let Some(allowance) = ALLOWANCE.get_ptr_mut(0) else { return false };
+        // SAFETY: this CPU's own.
+        unsafe {
+            if (*allowance).second != second {
+                (*allowance).second = second;
+                (*allowance).sent = 0;
+            }
+            (*allowance).sent += 1;
+            (*allowance).sent <= too_big_rate()
+        }
+    }
+}

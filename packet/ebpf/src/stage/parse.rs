@@ -1,0 +1,215 @@
+//! Stage 1: finds the IP packet in the frame and the transport header in the packet. Until an
+//! address is known to be a VIP nothing is dropped: `destination` passes what it cannot read, and
+//! `network` runs after it and may call a packet bad.
+
+use crate::frame::{Frame, Ipv4, Ipv6};
+use packet_abi::net::{
+    ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
+    EXTENSION_DESTINATION, EXTENSION_FRAGMENT, EXTENSION_HOP_BY_HOP, EXTENSION_MOBILITY,
+    EXTENSION_ROUTING, IPV4_DONT_FRAGMENT, IPV4_FRAGMENT_MASK, IPV4_LEN, IPV6_EXTENSIONS_MAX,
+    IPV6_LEN, VLAN_LEN, VLAN_TAGS_MAX,
+};
+use packet_abi::verdict::{Reason, Verdict};
+use packet_abi::{Address, Family};
+
+/// Where the IP packet starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Offset of the IP header: 14, 18 or 22.
+    pub l3: usize,
+    /// Its family.
+    pub family: Family,
+}
+
+/// An IP packet whose lengths have been checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// Family.
+    pub family: Family,
+    /// Offset of the IP header.
+    pub l3: usize,
+    /// Offset of what follows it and its extensions.
+    pub l4: usize,
+    /// Octets from `l3` on; the frame may have padding behind.
+    pub length: usize,
+    /// Protocol of what follows.
+    pub protocol: u8,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// IPv4: the DF bit. IPv6 packets are never fragmented on their way.
+    pub whole: bool,
+    /// Whether it is a fragment.
+    pub fragment: bool,
+    /// From whom.
+    pub source: Address,
+    /// To whom.
+    pub destination: Address,
+}
+
+/// Finds the IP header, past VLAN tags.
+#[inline(always)]
+pub fn link<F: Frame>(frame: &F) -> Result<Link, Verdict> {
+    let short = Verdict::Pass(Reason::ShortFrame);
+    let mut ethertype = u16::from_be(frame.load::<u16>(ETHERNET_LEN - 2).ok_or(short)?);
+    let mut l3 = ETHERNET_LEN;
+    for _ in 0..VLAN_TAGS_MAX {
+        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
+            break;
+        }
+        ethertype = u16::from_be(frame.load::<u16>(l3 + 2).ok_or(short)?);
+        l3 += VLAN_LEN;
+    }
+    match ethertype {
+        ETHERTYPE_IPV4 => Ok(Link { l3, family: Family::V4 }),
+        ETHERTYPE_IPV6 => Ok(Link { l3, family: Family::V6 }),
+        _ => Err(Verdict::Pass(Reason::NotIp)),
+    }
+}
+
+/// The address a packet is for.
+#[inline(always)]
+pub fn destination<F: Frame>(frame: &F, link: Link) -> Result<Address, Verdict> {
+    let short = Verdict::Pass(Reason::ShortFrame);
+    match link.family {
+        Family::V4 => {
+            let header: Ipv4 = frame.load(link.l3).ok_or(short)?;
+            Ok(Address::v4(header.destination))
+        }
+        Family::V6 => {
+            let header: Ipv6 = frame.load(link.l3).ok_or(short)?;
+            Ok(v6(header.destination))
+        }
+    }
+}
+
+/// Whose lies a parser reports, and as what: the director's and the redirector's reasons differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Blame {
+    /// The IPv4 header lies.
+    pub ipv4: Reason,
+    /// An IPv6 header lies.
+    pub ipv6: Reason,
+    /// Too many extension headers.
+    pub chain: Reason,
+}
+
+/// Reads an IP packet that is ours; what lies is dropped under `blame`.
+#[inline(always)]
+pub fn network<F: Frame>(frame: &F, link: Link, blame: Blame) -> Result<Packet, Verdict> {
+    match link.family {
+        Family::V4 => ipv4(frame, link.l3, Verdict::Drop(blame.ipv4)),
+        Family::V6 => ipv6(frame, link.l3, blame),
+    }
+}
+
+#[inline(always)]
+fn ipv4<F: Frame>(frame: &F, l3: usize, bad: Verdict) -> Result<Packet, Verdict> {
+    let header: Ipv4 = frame.load(l3).ok_or(bad)?;
+    let header_len = usize::from(header.version_ihl & 15) * 4;
+    let length = usize::from(u16::from_be(header.length));
+    let lies = header.version_ihl >> 4 != 4
+        || header_len < IPV4_LEN
+        || length < header_len
+        || l3 + length > frame.octets();
+    if lies {
+        return Err(bad);
+    }
+    let fragment = u16::from_be(header.fragment);
+    Ok(Packet {
+        family: Family::V4,
+        l3,
+        l4: l3 + header_len,
+        length,
+        protocol: header.protocol,
+        tos: header.tos,
+        whole: fragment & IPV4_DONT_FRAGMENT != 0,
+        fragment: fragment & IPV4_FRAGMENT_MASK & !IPV4_DONT_FRAGMENT != 0,
+        source: Address::v4(header.source),
+        destination: Address::v4(header.destination),
+    })
+}
+
+#[inline(always)]
+fn ipv6<F: Frame>(frame: &F, l3: usize, blame: Blame) -> Result<Packet, Verdict> {
+    let bad = Verdict::Drop(blame.ipv6);
+    let header: Ipv6 = frame.load(l3).ok_or(bad)?;
+    let first = u32::from_be(header.version_class_label);
+    let length = IPV6_LEN + usize::from(u16::from_be(header.payload));
+    if first >> 28 != 6 || l3 + length > frame.octets() {
+        return Err(bad);
+    }
+    let mut packet = Packet {
+        family: Family::V6,
+        l3,
+        l4: l3 + IPV6_LEN,
+        length,
+        protocol: header.next,
+        tos: (first >> 20) as u8,
+        whole: true,
+        fragment: false,
+        source: v6(header.source),
+        destination: v6(header.destination),
+    };
+    if is_extension(packet.protocol) {
+        extensions(frame, &mut packet, blame)?;
+    }
+    Ok(packet)
+}
+
+/// Walks extension headers (RFC 8200 §4). Those that encrypt or authenticate end the walk: what is
+/// behind them is not ours to read, and no trafficset serves their protocols.
+#[inline(always)]
+fn extensions<F: Frame>(frame: &F, packet: &mut Packet, blame: Blame) -> Result<(), Verdict> {
+    let bad = Verdict::Drop(blame.ipv6);
+    for _ in 0..IPV6_EXTENSIONS_MAX {
+        let kind = packet.protocol;
+        if !is_extension(kind) {
+            return Ok(());
+        }
+        let [next, words]: [u8; 2] = frame.load::<u16>(packet.l4).ok_or(bad)?.to_ne_bytes();
+        let octets = if kind == EXTENSION_FRAGMENT {
+            let place = u16::from_be(frame.load::<u16>(packet.l4 + 2).ok_or(bad)?);
+            // A lone fragment (RFC 6946) is whole: offset 0 and no more to come.
+            packet.fragment |= place & 0xfff9 != 0;
+            8
+        } else {
+            8 + usize::from(words) * 8
+        };
+        packet.l4 += octets;
+        packet.protocol = next;
+        if packet.l4 > packet.l3 + packet.length {
+            return Err(bad);
+        }
+        // What follows a fragment's header is there in the first fragment only.
+        if packet.fragment {
+            return Ok(());
+        }
+    }
+    if is_extension(packet.protocol) { Err(Verdict::Drop(blame.chain)) } else { Ok(()) }
+}
+
+#[inline(always)]
+const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        EXTENSION_HOP_BY_HOP
+            | EXTENSION_ROUTING
+            | EXTENSION_FRAGMENT
+            | EXTENSION_DESTINATION
+            | EXTENSION_MOBILITY
+    )
+}
+
+/// An address from the four words of a header.
+#[inline(always)]
+pub(crate) fn v6(words: [u32; 4]) -> Address {
+    let [a, b, c, d] = words;
+    let join = |first: u32, second: u32| {
+        if cfg!(target_endian = "little") {
+            u64::from(first) | u64::from(second) << 32
+        } else {
+            u64::from(second) | u64::from(first) << 32
+        }
+    };
+    Address { high: join(a, b), low: join(c, d) }
+}
