@@ -18,19 +18,21 @@ const SLACK: u32 = 15;
 
 const PLACES: usize = SERVER_ID_MAX as usize + 1;
 
-/// How many of `buckets` each server is to own, by id: largest remainders first, then lowest ids.
-pub(crate) fn shares(members: &[Member], buckets: u32) -> Vec<u32> {
+/// How many of `buckets` each server is to own, by id: in proportion to its weight, which is below
+/// 2^40, largest remainders first, then lowest ids. Each id is given once.
+#[must_use]
+pub fn shares(weights: &[(u16, u64)], buckets: u32) -> Vec<u32> {
     let mut shares = vec![0_u32; PLACES];
-    let total: u64 = members.iter().map(|member| u64::from(member.capacity)).sum();
-    let mut rests = Vec::with_capacity(members.len());
-    let mut left = u64::from(buckets);
-    for member in members {
-        let exact = u64::from(buckets) * u64::from(member.capacity);
-        let whole = exact / total.max(1);
+    let total = weights.iter().map(|(_, weight)| weight).sum::<u64>().max(1);
+    let mut rests = Vec::with_capacity(weights.len());
+    let mut left = if weights.iter().all(|(_, weight)| *weight == 0) { 0 } else { buckets };
+    for (id, weight) in weights {
+        let exact = u64::from(buckets) * weight;
+        let whole = (exact / total) as u32;
         left -= whole;
-        rests.push((std::cmp::Reverse(exact % total.max(1)), member.id));
-        if let Some(share) = shares.get_mut(usize::from(member.id)) {
-            *share = whole as u32;
+        rests.push((std::cmp::Reverse(exact % total), *id));
+        if let Some(share) = shares.get_mut(usize::from(*id)) {
+            *share = whole;
         }
     }
     rests.sort_unstable();
@@ -42,9 +44,14 @@ pub(crate) fn shares(members: &[Member], buckets: u32) -> Vec<u32> {
     shares
 }
 
+/// The capacities of servers as weights.
+pub(crate) fn capacities(members: &[Member]) -> Vec<(u16, u64)> {
+    members.iter().map(|member| (member.id, u64::from(member.capacity))).collect()
+}
+
 /// The owner of each bucket among `members`, who ran in `race`; 0 where nobody did.
 pub(crate) fn owners(race: &Race, members: &[Member], buckets: u32) -> Vec<u16> {
-    let mut scales = Scales::new(shares(members, buckets));
+    let mut scales = Scales::new(shares(&capacities(members), buckets));
     let mut owners: Vec<u16> = race.all().map(|[first, _]| first).collect();
     owners.iter().for_each(|owner| scales.add(*owner));
     for round in 0..ROUNDS_MAX {

@@ -4,7 +4,7 @@ use packet_abi::tables::SERVER_ID_MAX;
 use thiserror::Error;
 
 /// Largest capacity of a server, in the operator's unit: shares are computed in 64 bits, exactly.
-pub const CAPACITY_MAX: u32 = 65_535;
+pub const CAPACITY_MAX: u32 = 1_000_000;
 /// Servers of a fleet: one for each id.
 pub const SERVERS_MAX: usize = SERVER_ID_MAX as usize;
 
@@ -129,8 +129,8 @@ mod tests {
         check("twice", &[member(2, 1), member(1, 1), member(2, 9)], Err(FleetError::Twice(2)));
         let none = FleetError::Capacity { id: 1, capacity: 0 };
         check("no capacity", &[member(1, 0)], Err(none));
-        let much = FleetError::Capacity { id: 1, capacity: 65_536 };
-        check("too much capacity", &[member(1, 65_536)], Err(much));
+        let much = FleetError::Capacity { id: 1, capacity: 1_000_001 };
+        check("too much capacity", &[member(1, 1_000_001)], Err(much));
     }
 
     #[test]

@@ -24,7 +24,7 @@ const TIME_BITS: u32 = 28;
 const ID_BITS: u32 = 12;
 /// Bits a time is shortened by, so that it and an id fill 64 bits.
 const SHORTEN_BITS: u32 = 11;
-/// Fixed point of paces: that of the largest capacity still has 15 bits.
+/// Fixed point of paces: that of the largest capacity still has 12 bits.
 const PACE_BITS: u32 = 31;
 /// How long the walks last at first, in units in which the fleet claims each bucket once on
 /// average. Then one bucket in 800 lacks its second claim, and is asked of each server.
@@ -299,7 +299,7 @@ mod tests {
         check("one server", &fleet(&[(9, 3)]), 8);
         check("two", &fleet(&[(1, 1), (2, 1)]), 8);
         check("one bucket", &fleet(&[(1, 1), (2, 1), (3, 1)]), 0);
-        check("a giant", &fleet(&[(1, 1), (2, 65_535), (3, 1)]), 12);
+        check("a giant", &fleet(&[(1, 1), (2, 1_000_000), (3, 1)]), 12);
         check("a hundred alike", &fleet(&even), 14);
         check("a hundred of all sizes", &fleet(&uneven), 14);
         check("as few buckets as servers", &fleet(&even), 7);

@@ -10,7 +10,8 @@ use std::collections::BinaryHeap;
 
 use packet_abi::Bucket;
 
-use crate::balance::shares;
+use crate::balance::capacities;
+pub use crate::balance::shares;
 use crate::fleet::{Fleet, SERVERS_MAX, State};
 use crate::table::Table;
 
@@ -58,7 +59,7 @@ impl Done {
 /// How many buckets each active server of `fleet` is to own, by id: in proportion to capacity.
 #[must_use]
 pub fn even_shares(fleet: &Fleet, buckets: u32) -> Vec<u32> {
-    shares(&fleet.those(|member| member.state == State::Active), buckets)
+    shares(&capacities(&fleet.those(|member| member.state == State::Active)), buckets)
 }
 
 impl Table {
