@@ -32,12 +32,19 @@ pub const SAMPLES: &str = "SAMPLES";
 /// Per-CPU array of one [`crate::tables::Allowance`]: replies that may still be sent.
 pub const ALLOWANCE: &str = "ALLOWANCE";
 
+/// Per-CPU array of one [`crate::tables::Allowance`]: SYNs seen in a second.
+pub const SYNS: &str = "SYNS";
+
 /// Slot of the shield in [`CHAIN`].
 pub const CHAIN_SHIELD: u32 = 0;
 /// Slot of the director in [`CHAIN`].
 pub const CHAIN_DIRECTOR: u32 = 1;
 /// Slot of the director's answers to packets that are too big, in [`CHAIN`].
 pub const CHAIN_TOO_BIG: u32 = 2;
+/// Slot of the answers to SYNs by cookie, in [`CHAIN`]; empty where no trafficset wants them.
+pub const CHAIN_COOKIE: u32 = 3;
+/// Slot of the program that writes those answers, in [`CHAIN`].
+pub const CHAIN_COOKIE_ANSWER: u32 = 4;
 /// First slot of [`CHAIN`] that further programs of the shield may take.
 pub const CHAIN_SHIELD_MORE: u32 = 8;
 /// Slots of [`CHAIN`]. The kernel ends a chain after 33 tail calls.
@@ -81,4 +88,10 @@ pub mod constants {
     pub const NETNS: &str = "NETNS";
     /// u32: "too big" replies per second and CPU.
     pub const TOO_BIG_RATE: &str = "TOO_BIG_RATE";
+    /// u32: SYNs per second and CPU past which `syn_cookies = "auto"` answers by cookie.
+    pub const SYN_RATE: &str = "SYN_RATE";
+    /// u32: window scale that this host's listeners choose, or 255 where cookies may not carry
+    /// options (`net.ipv4.tcp_timestamps` is not 2, so that the kernel moves its timestamps by a
+    /// secret).
+    pub const COOKIE_WSCALE: &str = "COOKIE_WSCALE";
 }

@@ -86,6 +86,7 @@ reasons! {
         LocalSyn = "local_syn", "a new TCP connection, and this server is the first hop";
         LocalSocket = "local_socket", "this server has the socket of the flow";
         LocalCookie = "local_cookie", "an ACK that carries a valid SYN cookie of a local listener";
+        LocalUncooked = "local_uncooked", "a SYN for a cookie, but the kernel gave none";
         LocalId = "local_id", "its connection id names this server";
         LocalEcho = "local_echo", "an ICMP echo whose address is answered by the stack";
         TunnelSyn = "tunnel_syn", "from the tunnel: a new TCP connection";
@@ -147,7 +148,6 @@ reasons! {
         ShieldLimit = "shield_limit", "a shield rule's rate was used up";
         ShieldSpoofed = "shield_spoofed", "its source is not reached by the way it came";
         CookieMalformed = "cookie_malformed", "a SYN for a cookie whose options cannot be read";
-        CookieRefused = "cookie_refused", "the kernel gave no cookie for a SYN under attack";
     }
 }
 

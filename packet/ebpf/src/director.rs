@@ -18,8 +18,9 @@ pub const BLAME: Blame = Blame {
     chain: Reason::ExtensionChain,
 };
 
-/// Decides about a frame, and rewrites it where the verdict says so, but for one: after
-/// [`Reason::TooBigSent`] the answer is still to be written, by [`too_big`].
+/// Decides about a frame, and rewrites it where the verdict says so, but for two: after
+/// [`Reason::TooBigSent`] the answer is still to be written, by [`too_big`], and after
+/// [`Reason::CookieSent`] by [`crate::cookie::decide`], which may also leave it to the stack.
 #[inline(always)]
 pub fn decide<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Verdict {
     match stages(frame, world) {
@@ -48,7 +49,7 @@ fn stages<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Result<Verdict, Ve
     let mut hops = forward::hops(world, &set, &seen, subject)?;
     let mut reason = forward::reason(&seen, subject);
     if hops.first == world.fixed().self_id {
-        hops = local::here(frame, world, &packet, &seen, hops, reason)?;
+        hops = local::here(frame, world, &packet, &seen, &set, hops, reason)?;
         reason = Reason::SentSecond;
     }
     encap::send(frame, world, &packet, Load::of(&set, hops, subject.hash, reason))

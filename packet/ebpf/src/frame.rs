@@ -118,6 +118,54 @@ header!(
 );
 
 header!(
+    /// A TCP header without options (RFC 9293 §3.1).
+    Tcp, 20, {
+        /// Source port.
+        source: u16,
+        /// Destination port.
+        destination: u16,
+        /// Sequence number.
+        sequence: u32,
+        /// Acknowledged sequence number.
+        acknowledged: u32,
+        /// Length of the header in words, in the high four bits.
+        offset: u8,
+        /// Flags.
+        flags: u8,
+        /// Window.
+        window: u16,
+        /// Over pseudo header and segment.
+        checksum: u16,
+        /// Urgent pointer.
+        urgent: u16,
+    }
+);
+
+header!(
+    /// The one option of a segment without timestamps: the largest segment.
+    TcpMss, 4, {
+        /// Kind 2, length 4, octets.
+        mss: u32,
+    }
+);
+
+header!(
+    /// Options of a SYN-ACK with timestamps, padded to words.
+    TcpOptions, 20, {
+        /// Kind 2, length 4, octets.
+        mss: u32,
+        /// Selective acknowledgements permitted, or nothing twice; then kind 8, length 10.
+        sack_timestamps: u32,
+        /// Our timestamp.
+        value: u32,
+        /// Theirs.
+        echo: u32,
+        /// Nothing, then kind 3, length 3 and the shift; or nothing four times.
+        scale: u32,
+    }
+);
+
+header!(
     /// GUE's own header and the private data before the hops.
     Gue, 8, {
         /// Version, control bit, length in words.
@@ -152,7 +200,10 @@ pub trait Frame {
     /// left no room.
     fn grow(&mut self, octets: usize) -> Option<()>;
 
-    /// Cuts the frame to `octets`. `None` where it cannot.
+    /// Takes `octets` off the front. `None` where the frame has no more than that.
+    fn shrink(&mut self, octets: usize) -> Option<()>;
+
+    /// Makes the frame `octets` long, by a cut or by a few octets more. `None` where it cannot.
     fn cut(&mut self, octets: usize) -> Option<()>;
 
     /// Makes loads up to `octets` possible, where a frame lies in pieces.
@@ -195,6 +246,21 @@ pub const fn ipv4_checksum(header: &Ipv4) -> u16 {
         + (header.destination & 0xffff)
         + (header.destination >> 16);
     !fold(sum)
+}
+
+/// The same value, of which the compiler does not know what it is made of.
+#[must_use]
+#[inline(always)]
+pub fn hidden(value: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = value;
+        // SAFETY: no instruction.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack)) };
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    core::hint::black_box(value)
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! Frames and tables over plain memory: for tests, fuzzing and explanations, never in the kernel.
 
 use crate::frame::{Frame, Plain};
-use crate::world::{Constants, Segment, Socket, World};
+use crate::world::{Constants, NOTES, Segment, Socket, World};
+use core::cell::Cell;
 use packet_abi::tables::Row;
 use packet_abi::{Bucket, Descriptor, Entry, Flow, Server, Trafficset};
 use std::vec::Vec;
 
 /// Octets in front of a frame, as drivers leave them.
 pub const HEADROOM: usize = 256;
+
+/// Octets behind a frame, as drivers leave them.
+pub const TAILROOM: usize = 64;
 
 /// A frame in memory.
 #[derive(Clone, Debug)]
@@ -62,11 +66,19 @@ impl Frame for HostFrame {
         Some(())
     }
 
-    fn cut(&mut self, octets: usize) -> Option<()> {
-        if octets > self.octets() {
+    fn shrink(&mut self, octets: usize) -> Option<()> {
+        if octets >= self.octets() {
             return None;
         }
-        self.octets.truncate(self.start + octets);
+        self.start += octets;
+        Some(())
+    }
+
+    fn cut(&mut self, octets: usize) -> Option<()> {
+        if octets > self.octets() + TAILROOM {
+            return None;
+        }
+        self.octets.resize(self.start + octets, 0);
         Some(())
     }
 
@@ -102,8 +114,16 @@ pub struct HostWorld {
     pub buckets: Vec<Bucket>,
     /// Flows with a socket here, and which.
     pub sockets: Vec<(Flow, Socket)>,
+    /// Notes.
+    pub notes: [Cell<u32>; NOTES],
     /// Whether replies are used up.
     pub silent: bool,
+    /// The cookie that the kernel gives, and none where no listener is there.
+    pub cookie: Option<u32>,
+    /// Whether too many SYNs come.
+    pub flooded: bool,
+    /// The clock of timestamps, in milliseconds.
+    pub milliseconds: u32,
 }
 
 impl World<HostFrame> for HostWorld {
@@ -145,5 +165,27 @@ impl World<HostFrame> for HostWorld {
 
     fn may_reply(&self) -> bool {
         !self.silent
+    }
+
+    fn note(&self, slot: usize, value: u32) {
+        if let Some(note) = self.notes.get(slot) {
+            note.set(value);
+        }
+    }
+
+    fn noted(&self, slot: usize) -> u32 {
+        self.notes.get(slot).map_or(0, Cell::get)
+    }
+
+    fn flooded(&self) -> bool {
+        self.flooded
+    }
+
+    fn cookie(&self, _frame: &HostFrame, _flow: &Flow, _segment: Segment) -> Option<u32> {
+        self.cookie
+    }
+
+    fn milliseconds(&self) -> u32 {
+        self.milliseconds
     }
 }

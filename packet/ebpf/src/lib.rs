@@ -4,10 +4,12 @@
 //! [`director::decide`] and [`redirector::decide`] name the stages. A stage that ends a packet's
 //! way returns its [`packet_abi::Verdict`] as an error, so that `?` is the way out.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 extern crate std;
 
+pub mod cookie;
 pub mod director;
 #[expect(unsafe_code, reason = "says which types any octets are valid values of")]
 pub mod frame;

@@ -21,6 +21,8 @@ pub struct Constants {
     pub fou_port: u16,
     /// Octets an outer packet may have.
     pub mtu: u32,
+    /// Window scale of this host's listeners; past 14, cookies carry no options.
+    pub cookie_wscale: u32,
 }
 
 /// What a look-up of a flow's socket found.
@@ -45,6 +47,9 @@ pub struct Segment {
     pub l4: usize,
 }
 
+/// Slots for notes.
+pub const NOTES: usize = 5;
+
 /// Tables, sockets and allowances. Indexes are from the descriptor's bases; `None` is past the end.
 pub trait World<F> {
     /// The constants. Asked for where they are used: a program has little room to keep them.
@@ -64,6 +69,18 @@ pub trait World<F> {
     /// Whether this host has a socket for a flow. `ack` is where to find the segment that may carry
     /// a cookie; without it a listener is no answer.
     fn socket(&self, frame: &F, flow: &Flow, ack: Option<Segment>) -> Socket;
+    /// Notes a number for the time of this packet, in a slot below [`NOTES`]. A loop that keeps what it
+    /// found here looks the same to the verifier in every round, which else follows each finding
+    /// on its own.
+    fn note(&self, slot: usize, value: u32);
+    /// A number that was noted.
+    fn noted(&self, slot: usize) -> u32;
+    /// Whether more SYNs came in this second than without an attack. Counts this one.
+    fn flooded(&self) -> bool;
+    /// The cookie that the kernel gives for a SYN to a listener of this host.
+    fn cookie(&self, frame: &F, flow: &Flow, segment: Segment) -> Option<u32>;
+    /// The clock of TCP timestamps.
+    fn milliseconds(&self) -> u32;
     /// Whether one more "too big" may be sent in this second.
     fn may_reply(&self) -> bool;
 }

@@ -10,7 +10,7 @@ use packet_abi::maps::{
 use packet_abi::tables::{Allowance, Count, Seen};
 use packet_abi::verdict::REASONS;
 use packet_abi::{Address, Descriptor, HashKey, Server, Trafficset};
-use packet_ebpf::world::Constants;
+use packet_ebpf::world::{Constants, NOTES};
 
 #[map]
 pub(super) static ACTIVE: Array<u32> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -43,6 +43,11 @@ pub(super) static CAPTURED: PerfEventArray<Seen> = PerfEventArray::new(0);
 #[map]
 pub(super) static ALLOWANCE: PerCpuArray<Allowance> = PerCpuArray::with_max_entries(1, 0);
 
+#[map]
+pub(super) static SCRATCH: PerCpuArray<[u32; NOTES]> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(super) static SYNS: PerCpuArray<Allowance> = PerCpuArray::with_max_entries(1, 0);
+
 #[unsafe(no_mangle)]
 static HASH_KEY: [u64; 2] = [0; 2];
 #[unsafe(no_mangle)]
@@ -59,6 +64,10 @@ static FOU_PORT: u16 = 0;
 static MTU: u32 = 0;
 #[unsafe(no_mangle)]
 static NETNS: i32 = -1;
+#[unsafe(no_mangle)]
+static SYN_RATE: u32 = 0;
+#[unsafe(no_mangle)]
+static COOKIE_WSCALE: u32 = 255;
 #[unsafe(no_mangle)]
 static TOO_BIG_RATE: u32 = 0;
 
@@ -87,6 +96,7 @@ pub(super) fn constants() -> Constants {
         gue_port: fixed!(GUE_PORT),
         fou_port: fixed!(FOU_PORT),
         mtu: fixed!(MTU),
+        cookie_wscale: fixed!(COOKIE_WSCALE),
     }
 }
 
@@ -100,4 +110,10 @@ pub(super) fn netns() -> u64 {
 #[inline(always)]
 pub(super) fn too_big_rate() -> u64 {
     u64::from(fixed!(TOO_BIG_RATE))
+}
+
+/// SYNs per second and CPU that are no attack.
+#[inline(always)]
+pub(super) fn syn_rate() -> u64 {
+    u64::from(fixed!(SYN_RATE))
 }

@@ -1,5 +1,7 @@
 //! The programs' entries, and the one `match` that turns a verdict into an action.
 
+use packet_ebpf::frame::hidden;
+
 mod exit;
 mod maps;
 mod tc;
@@ -17,12 +19,11 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// Whether `octets` from `from` on lie before `end`, in the one form that verifiers understand: the
-/// compiler would turn "one octet past" into "not less", of which they learn nothing.
+/// The address of `octets` from `from` on if they lie before `end`, in the one form that verifiers
+/// understand: the same register is compared, some octets on, and used. The compiler would add up in
+/// another order, and turn "one octet past" into "not less", of which verifiers learn nothing.
 #[inline(always)]
-fn within(from: usize, octets: usize, end: usize) -> bool {
-    let mut past = from + octets;
-    // SAFETY: no instruction; it hides from the compiler what `past` is made of.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) past, options(pure, nomem, nostack)) };
-    past <= end
+fn within(from: usize, octets: usize, end: usize) -> Option<usize> {
+    let from = hidden(from);
+    if hidden(from + octets) <= end { Some(from) } else { None }
 }

@@ -138,11 +138,9 @@ impl Frame for TcFrame {
     #[inline(always)]
     fn load<T: Plain>(&self, at: usize) -> Option<T> {
         let (data, end) = self.bounds();
-        if !within(data + at, size_of::<T>(), end) {
-            return None;
-        }
+        let place = within(data + at, size_of::<T>(), end)?;
         // SAFETY: within the packet, as compared; the machine loads from any address.
-        Some(unsafe { *((data + at) as *const T) })
+        Some(unsafe { *(place as *const T) })
     }
 
     #[inline(always)]
@@ -157,6 +155,11 @@ impl Frame for TcFrame {
 
     #[inline(always)]
     fn grow(&mut self, _octets: usize) -> Option<()> {
+        None
+    }
+
+    #[inline(always)]
+    fn shrink(&mut self, _octets: usize) -> Option<()> {
         None
     }
 

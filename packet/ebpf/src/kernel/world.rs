@@ -1,25 +1,27 @@
 //! Tables in maps and sockets of the kernel, as the stages ask for them.
 
 use super::maps::{
-    ACTIVE, ALLOWANCE, BUCKETS, DESCRIPTORS, ROWS, SERVERS, SETS, TRIE, constants, netns,
-    too_big_rate,
+    ACTIVE, ALLOWANCE, BUCKETS, DESCRIPTORS, ROWS, SCRATCH, SERVERS, SETS, SYNS, TRIE, constants,
+    netns, syn_rate, too_big_rate,
 };
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
 use aya_ebpf::helpers::{
     bpf_ktime_get_ns, bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp,
-    bpf_tcp_check_syncookie,
+    bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie, bpf_xdp_load_bytes,
 };
 use core::ffi::c_void;
 use packet_abi::net::{IPV4_LEN, IPV6_LEN, PROTOCOL_TCP, TCP_LEN};
-use packet_abi::tables::Row;
+use packet_abi::tables::{Allowance, Row};
 use packet_abi::{Bucket, Descriptor, Entry, Family, Flow, Server, Trafficset};
-use packet_ebpf::frame::{Frame, Plain};
-use packet_ebpf::world::{Constants, Segment, Socket, World};
+use packet_ebpf::frame::{Frame, Plain, hidden};
+use packet_ebpf::world::{Constants, NOTES, Segment, Socket, World};
 
 /// States of a TCP socket that the stages tell apart (include/net/tcp_states.h).
 const TCP_ESTABLISHED: u32 = 1;
 const TCP_TIME_WAIT: u32 = 6;
 const TCP_LISTEN: u32 = 10;
+/// Octets of the longest TCP header.
+const TCP_HEADER_MAX: usize = 60;
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
@@ -37,6 +39,47 @@ impl Kernel {
         // SAFETY: user space stores whole words; the read is of one.
         let half = unsafe { core::ptr::from_ref(half).read_volatile() };
         Some(Self { context, generation: DESCRIPTORS.get(half & 1)? })
+    }
+
+    /// Has the kernel make a cookie, and remember that this listener gave some.
+    #[inline(always)]
+    fn issue(
+        &self,
+        frame: &impl Frame,
+        flow: &Flow,
+        segment: Segment,
+        listener: *mut bpf_sock,
+    ) -> Option<u32> {
+        let offset: u8 = frame.load(segment.l4 + 12)?;
+        // Compared as what is handed on, for the verifier.
+        let len = hidden(usize::from(offset >> 4) * 4);
+        if !(TCP_LEN..=TCP_HEADER_MAX).contains(&len) {
+            return None;
+        }
+        let len = len as u32;
+        let mut tcp = [0_u8; TCP_HEADER_MAX];
+        let tcp = (&raw mut tcp).cast::<c_void>();
+        // SAFETY: the helper copies at most 60 octets to the 60 on the stack; headers are copies, of
+        // the lengths given; the listener is held.
+        let answer = unsafe {
+            if bpf_xdp_load_bytes(self.context.cast(), segment.l4 as u32, tcp, len) != 0 {
+                return None;
+            }
+            match flow.family {
+                Family::V4 => {
+                    let mut ip = frame.load::<Octets<IPV4_LEN>>(segment.l3)?;
+                    let ip = (&raw mut ip).cast::<c_void>();
+                    bpf_tcp_gen_syncookie(listener.cast(), ip, IPV4_LEN as u32, tcp.cast(), len)
+                }
+                Family::V6 => {
+                    let mut ip = frame.load::<Octets<IPV6_LEN>>(segment.l3)?;
+                    let ip = (&raw mut ip).cast::<c_void>();
+                    bpf_tcp_gen_syncookie(listener.cast(), ip, IPV6_LEN as u32, tcp.cast(), len)
+                }
+            }
+        };
+        // The segment size that the kernel has put into the cookie is in the high half.
+        if answer <= 0 { None } else { Some(answer as u32) }
     }
 
     #[inline(always)]
@@ -63,6 +106,22 @@ impl Kernel {
         // SAFETY: it was found above and is not used after.
         unsafe { bpf_sk_release(socket.cast()) };
         answer
+    }
+}
+
+/// Counts one more in this second, and gives the count.
+#[inline(always)]
+fn in_second(count: *mut Allowance) -> u64 {
+    // SAFETY: a helper without arguments. It costs 25 ns, on rare ways only.
+    let second = unsafe { bpf_ktime_get_ns() } / SECOND;
+    // SAFETY: this CPU's own value of a per-CPU map.
+    unsafe {
+        if (*count).second != second {
+            (*count).second = second;
+            (*count).sent = 0;
+        }
+        (*count).sent += 1;
+        (*count).sent
     }
 }
 
@@ -205,17 +264,56 @@ impl<F: Frame> World<F> for Kernel {
 
     #[inline(always)]
     fn may_reply(&self) -> bool {
-        // SAFETY: a helper without arguments. It costs 25 ns, on this rare way only.
-        let second = unsafe { bpf_ktime_get_ns() } / SECOND;
-        let Some(allowance) = ALLOWANCE.get_ptr_mut(0) else { return false };
-        // SAFETY: this CPU's own.
-        unsafe {
-            if (*allowance).second != second {
-                (*allowance).second = second;
-                (*allowance).sent = 0;
-            }
-            (*allowance).sent += 1;
-            (*allowance).sent <= too_big_rate()
+        ALLOWANCE.get_ptr_mut(0).is_some_and(|count| in_second(count) <= too_big_rate())
+    }
+
+    #[inline(always)]
+    fn note(&self, slot: usize, value: u32) {
+        if let Some(notes) = SCRATCH.get_ptr_mut(0) {
+            // SAFETY: this CPU's own value of a per-CPU map, at one of its words.
+            unsafe { notes.cast::<u32>().add(slot % NOTES).write_volatile(value) };
         }
+    }
+
+    #[inline(always)]
+    fn noted(&self, slot: usize) -> u32 {
+        // SAFETY: as above.
+        SCRATCH
+            .get_ptr(0)
+            .map_or(0, |notes| unsafe { notes.cast::<u32>().add(slot % NOTES).read_volatile() })
+    }
+
+    #[inline(always)]
+    fn flooded(&self) -> bool {
+        SYNS.get_ptr_mut(0).is_some_and(|count| in_second(count) > syn_rate())
+    }
+
+    #[inline(always)]
+    fn cookie(&self, frame: &F, flow: &Flow, segment: Segment) -> Option<u32> {
+        let mut tuple = tuple(flow);
+        let size = match flow.family {
+            Family::V4 => 12,
+            Family::V6 => 36,
+        };
+        // SAFETY: as in `lookup`.
+        let socket = unsafe { bpf_skc_lookup_tcp(self.context, &raw mut tuple, size, netns(), 0) };
+        if socket.is_null() {
+            return None;
+        }
+        // SAFETY: the kernel gave the socket and it is held.
+        let cookie = if unsafe { (*socket).state } == TCP_LISTEN {
+            self.issue(frame, flow, segment, socket)
+        } else {
+            None
+        };
+        // SAFETY: it was found above and is not used after.
+        unsafe { bpf_sk_release(socket.cast()) };
+        cookie
+    }
+
+    #[inline(always)]
+    fn milliseconds(&self) -> u32 {
+        // SAFETY: a helper without arguments; the clock that TCP takes its timestamps from.
+        (unsafe { bpf_ktime_get_ns() } / 1_000_000) as u32
     }
 }

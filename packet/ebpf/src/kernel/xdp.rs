@@ -1,7 +1,7 @@
 //! XDP: the root that starts the chain, and the director at its end.
 
 use super::exit::out;
-use super::maps::{CAPTURED, CHAIN, SEEN, TAP};
+use super::maps::{CAPTURED, CHAIN, SEEN, TAP, constants};
 use super::within;
 use super::world::Kernel;
 use aya_ebpf::EbpfContext;
@@ -9,11 +9,14 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
-use packet_abi::maps::{CHAIN_DIRECTOR, CHAIN_SHIELD, CHAIN_TOO_BIG};
+use packet_abi::maps::{
+    CHAIN_COOKIE, CHAIN_COOKIE_ANSWER, CHAIN_DIRECTOR, CHAIN_SHIELD, CHAIN_TOO_BIG,
+};
 use packet_abi::tables::Seen;
 use packet_abi::verdict::{Reason, Verdict};
-use packet_ebpf::director;
 use packet_ebpf::frame::{Frame, Plain};
+use packet_ebpf::stage::parse;
+use packet_ebpf::{cookie, director};
 
 /// What is attached: the shield if there is one, then the director, each by a slot that can be
 /// replaced between two packets.
@@ -44,7 +47,57 @@ fn director(context: *mut xdp_md) -> u32 {
         let _ = unsafe { CHAIN.tail_call(&context, CHAIN_TOO_BIG) };
         return out(&context, (&TAP, XDP_DROP), Reason::TooBigLimited, octets, XDP_DROP);
     }
+    let asks = verdict.reason() == Reason::CookieSent;
+    if asks || verdict.reason() == Reason::NotVip && is_tunnel(&frame) {
+        // SAFETY: as above. Without the program a SYN is the stack's, as any other.
+        let _ = unsafe { CHAIN.tail_call(&context, CHAIN_COOKIE) };
+        if asks {
+            return out(&context, (&TAP, XDP_PASS), Reason::LocalSyn, octets, XDP_PASS);
+        }
+    }
     finish(&context, verdict, octets)
+}
+
+/// Whether a packet is for this server's tunnel. Only a SYN in it is of interest, and whoever finds
+/// out is the program that answers it.
+#[inline(always)]
+fn is_tunnel(frame: &XdpFrame) -> bool {
+    let fixed = constants();
+    parse::link(frame).is_ok_and(|link| {
+        parse::destination(frame, link).is_ok_and(|address| address == fixed.self_address)
+    })
+}
+
+/// Answers a SYN by a cookie.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "xdp")]
+fn cookie(context: *mut xdp_md) -> u32 {
+    let mut frame = XdpFrame { context };
+    let octets = frame.octets() as u64;
+    let verdict = match Kernel::new(context.cast()) {
+        Some(world) => cookie::decide(&mut frame, &world),
+        None => Verdict::Pass(Reason::NoGeneration),
+    };
+    let context = XdpContext::new(context);
+    if verdict.reason() == Reason::CookieSent {
+        // SAFETY: CHAIN holds XDP programs only. An empty slot leaves the SYN to the stack.
+        let _ = unsafe { CHAIN.tail_call(&context, CHAIN_COOKIE_ANSWER) };
+        return out(&context, (&TAP, XDP_PASS), Reason::LocalSyn, octets, XDP_PASS);
+    }
+    finish(&context, verdict, octets)
+}
+
+/// Writes the SYN-ACK of a cookie.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "xdp")]
+fn cookie_answer(context: *mut xdp_md) -> u32 {
+    let mut frame = XdpFrame { context };
+    let octets = frame.octets() as u64;
+    let verdict = match Kernel::new(context.cast()) {
+        Some(world) => cookie::answer(&mut frame, &world),
+        None => Verdict::Pass(Reason::NoGeneration),
+    };
+    finish(&XdpContext::new(context), verdict, octets)
 }
 
 /// Answers a packet that does not fit.
@@ -106,7 +159,7 @@ impl XdpFrame {
     #[inline(always)]
     fn place<T>(&self, at: usize) -> Option<*mut T> {
         let (data, end) = self.bounds();
-        if within(data + at, size_of::<T>(), end) { Some((data + at) as *mut T) } else { None }
+        within(data + at, size_of::<T>(), end).map(|place| place as *mut T)
     }
 }
 
@@ -136,6 +189,13 @@ impl Frame for XdpFrame {
     fn grow(&mut self, octets: usize) -> Option<()> {
         // SAFETY: a helper on the program's context; it refuses what is out of range.
         let answer = unsafe { bpf_xdp_adjust_head(self.context, -(octets as i32)) };
+        if answer == 0 { Some(()) } else { None }
+    }
+
+    #[inline(always)]
+    fn shrink(&mut self, octets: usize) -> Option<()> {
+        // SAFETY: as above.
+        let answer = unsafe { bpf_xdp_adjust_head(self.context, octets as i32) };
         if answer == 0 { Some(()) } else { None }
     }
 

@@ -45,14 +45,26 @@ impl LinkHeader {
         ethertype: u16,
         to: Option<[u8; 6]>,
     ) -> Option<()> {
-        frame.store(
-            0,
-            Ethernet {
-                destination: to.unwrap_or(self.ethernet.source),
-                source: self.ethernet.destination,
-                ethertype: ethertype.to_be(),
-            },
-        )?;
+        let destination = to.unwrap_or(self.ethernet.source);
+        self.write(frame, destination, self.ethernet.destination, ethertype)
+    }
+
+    /// Writes it in front of a packet of another family that goes on as it came.
+    #[inline(always)]
+    pub(crate) fn on<F: Frame>(self, frame: &mut F, ethertype: u16) -> Option<()> {
+        self.write(frame, self.ethernet.destination, self.ethernet.source, ethertype)
+    }
+
+    #[inline(always)]
+    fn write<F: Frame>(
+        self,
+        frame: &mut F,
+        destination: [u8; 6],
+        source: [u8; 6],
+        ethertype: u16,
+    ) -> Option<()> {
+        let ethernet = Ethernet { destination, source, ethertype: ethertype.to_be() };
+        frame.store(0, ethernet)?;
         if self.l3 > ETHERNET_LEN {
             frame.store(ETHERNET_LEN - 2, self.tags[0])?;
             if self.l3 > ETHERNET_LEN + VLAN_LEN {

@@ -6,6 +6,7 @@ use crate::stage::flow::{Seen, Way};
 use crate::stage::forward::Hops;
 use crate::stage::parse::Packet;
 use crate::world::{Segment, Socket, World};
+use packet_abi::Trafficset;
 use packet_abi::net::PROTOCOL_TCP;
 use packet_abi::verdict::{Reason, Verdict};
 
@@ -17,11 +18,15 @@ pub fn here<F: Frame, W: World<F>>(
     world: &W,
     packet: &Packet,
     seen: &Seen,
+    set: &Trafficset,
     hops: Hops,
     reason: Reason,
 ) -> Result<Hops, Verdict> {
     if reason == Reason::SentId {
         return Err(Verdict::Local(Reason::LocalId));
+    }
+    if seen.way == Way::Start && set.flags & (Trafficset::COOKIES | Trafficset::COOKIES_AUTO) != 0 {
+        return Err(Verdict::Reply(Reason::CookieSent));
     }
     if hops.second == 0 {
         return Err(Verdict::Local(Reason::LocalOnlyHop));

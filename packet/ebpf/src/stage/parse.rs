@@ -2,7 +2,7 @@
 //! address is known to be a VIP nothing is dropped: `destination` passes what it cannot read, and
 //! `network` runs after it and may call a packet bad.
 
-use crate::frame::{Frame, Ipv4, Ipv6};
+use crate::frame::{Frame, Ipv4, Ipv6, hidden};
 use packet_abi::net::{
     ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
     EXTENSION_DESTINATION, EXTENSION_FRAGMENT, EXTENSION_HOP_BY_HOP, EXTENSION_MOBILITY,
@@ -50,20 +50,32 @@ pub struct Packet {
 #[inline(always)]
 pub fn link<F: Frame>(frame: &F) -> Result<Link, Verdict> {
     let short = Verdict::Pass(Reason::ShortFrame);
-    let mut ethertype = u16::from_be(frame.load::<u16>(ETHERNET_LEN - 2).ok_or(short)?);
-    let mut l3 = ETHERNET_LEN;
-    for _ in 0..VLAN_TAGS_MAX {
-        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
-            break;
-        }
-        ethertype = u16::from_be(frame.load::<u16>(l3 + 2).ok_or(short)?);
-        l3 += VLAN_LEN;
-    }
+    let first = frame.load::<u16>(ETHERNET_LEN - 2).ok_or(short)?;
+    // Counted without a branch: verifiers then follow one frame, not one for each number of tags.
+    let mut tags = is_tag(first);
+    let second = frame.load::<u16>(ETHERNET_LEN - 2 + tags * VLAN_LEN).ok_or(short)?;
+    tags += tags & is_tag(second);
+    let l3 = ETHERNET_LEN + (tags & VLAN_TAGS_MAX_MASK) * VLAN_LEN;
+    let ethertype = u16::from_be(frame.load::<u16>(l3 - 2).ok_or(short)?);
     match ethertype {
         ETHERTYPE_IPV4 => Ok(Link { l3, family: Family::V4 }),
         ETHERTYPE_IPV6 => Ok(Link { l3, family: Family::V6 }),
         _ => Err(Verdict::Pass(Reason::NotIp)),
     }
+}
+
+/// Bits of a number of tags.
+const VLAN_TAGS_MAX_MASK: usize = 3;
+const _: () = assert!(VLAN_TAGS_MAX <= VLAN_TAGS_MAX_MASK);
+
+/// 1 where an EtherType in wire order starts a VLAN tag, else 0.
+#[inline(always)]
+fn is_tag(ethertype: u16) -> usize {
+    let ethertype = usize::from(ethertype);
+    let other = hidden(ethertype ^ usize::from(ETHERTYPE_VLAN.to_be()));
+    let outer = hidden(ethertype ^ usize::from(ETHERTYPE_QINQ.to_be()));
+    // Zero less one borrows from the top bit, and nothing else here does.
+    (other.wrapping_sub(1) | outer.wrapping_sub(1)) >> (usize::BITS - 1)
 }
 
 /// The address a packet is for.
