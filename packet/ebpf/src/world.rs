@@ -69,9 +69,9 @@ pub trait World<F> {
     /// Whether this host has a socket for a flow. `ack` is where to find the segment that may carry
     /// a cookie; without it a listener is no answer.
     fn socket(&self, frame: &F, flow: &Flow, ack: Option<Segment>) -> Socket;
-    /// Notes a number for the time of this packet, in a slot below [`NOTES`]. A loop that keeps what it
-    /// found here looks the same to the verifier in every round, which else follows each finding
-    /// on its own.
+    /// Notes a number for the time of this packet, in a slot below [`NOTES`]. A loop that keeps
+    /// what it found here looks the same to the verifier in every round, which else follows each
+    /// finding on its own.
     fn note(&self, slot: usize, value: u32);
     /// A number that was noted.
     fn noted(&self, slot: usize) -> u32;

@@ -59,8 +59,8 @@ impl Kernel {
         let len = len as u32;
         let mut tcp = [0_u8; TCP_HEADER_MAX];
         let tcp = (&raw mut tcp).cast::<c_void>();
-        // SAFETY: the helper copies at most 60 octets to the 60 on the stack; headers are copies, of
-        // the lengths given; the listener is held.
+        // SAFETY: the helper copies at most 60 octets to the 60 on the stack; headers are copies,
+        // of the lengths given; the listener is held.
         let answer = unsafe {
             if bpf_xdp_load_bytes(self.context.cast(), segment.l4 as u32, tcp, len) != 0 {
                 return None;
