@@ -9,7 +9,7 @@
 //! ```
 //!
 //! ```no_run
-//! # fn run(object: &[u8], contents: &packet_loader::publish::Contents<'_>)
+//! # fn run(object: &[u8], image: &core_forwarding::Image)
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! use packet_abi::{Address, HashKey};
 //! use packet_loader::{Capacities, Counters, Home, Mode, Settings};
@@ -20,7 +20,7 @@
 //! let mut loaded = packet_loader::load(&home, object, &settings, &Capacities::default())?;
 //! let mut tables = loaded.tables()?;
 //! let generation = tables.descriptor().generation + 1;
-//! tables.publish(generation, contents)?;
+//! tables.publish(generation, image)?;
 //! loaded.go_live(&["eth0"], Mode::Native)?;
 //! for (reason, count) in Counters::open(&home)?.read()? {
 //!     println!("{} {}", reason.word(), count.packets);
@@ -49,6 +49,6 @@ pub use attach::{Attached, Mode, attached, detach};
 pub use counters::Counters;
 pub use load::{Loaded, load};
 pub use pins::Home;
-pub use publish::{Contents, Published, Tables};
+pub use publish::{Published, Tables};
 pub use settings::{Capacities, Settings};
 pub use sys::ethtool::set_tx_checksum_offload;

@@ -93,7 +93,7 @@ pub fn load(
     let loaded = Loaded { home: home.clone(), lock, set, maps, programs, layout, fresh, succeeds };
     if loaded.is_fresh(maps::CHAIN) {
         // Nobody goes by this chain yet, so that it can be filled before the tables are.
-        loaded.store_director()?;
+        loaded.store_chain()?;
     }
     Ok(loaded)
 }
@@ -166,12 +166,20 @@ impl Loaded {
         self.fresh.contains(map)
     }
 
-    /// Makes this director the one of the chain, between two packets.
-    pub(crate) fn store_director(&self) -> Result<(), LoadError> {
+    /// Makes these programs those of the chain, between two packets. The shield's slots stay as
+    /// they are.
+    pub(crate) fn store_chain(&self) -> Result<(), LoadError> {
         let failed = |source| LoadError::Slot { map: maps::CHAIN, source };
         let chain = self.map(maps::CHAIN).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let director = self.programs.director.as_fd();
-        bpf::store_fd(chain, maps::CHAIN_DIRECTOR, director).map_err(failed)
+        // What the director goes on to stands there before it does.
+        let slots = [
+            (maps::CHAIN_TOO_BIG, &self.programs.too_big),
+            (maps::CHAIN_DIRECTOR, &self.programs.director),
+        ];
+        for (slot, program) in slots {
+            bpf::store_fd(chain, slot, program.as_fd()).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Puts the programs in the way of packets: replaces those of links that are there, attaches to

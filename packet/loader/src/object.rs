@@ -61,6 +61,8 @@ pub struct Programs {
     pub root: OwnedFd,
     /// XDP: the director.
     pub director: OwnedFd,
+    /// XDP: answers packets that the director cannot send on.
+    pub too_big: OwnedFd,
     /// TC: the redirector.
     pub redirector: OwnedFd,
     /// XDP: captures.
@@ -71,10 +73,11 @@ pub struct Programs {
 
 impl Programs {
     /// Names and descriptors.
-    pub(crate) fn all(&self) -> [(&'static str, BorrowedFd<'_>); 5] {
+    pub(crate) fn all(&self) -> [(&'static str, BorrowedFd<'_>); 6] {
         [
             ("root", self.root.as_fd()),
             ("director", self.director.as_fd()),
+            ("too_big", self.too_big.as_fd()),
             ("redirector", self.redirector.as_fd()),
             ("tap_xdp", self.tap_xdp.as_fd()),
             ("tap_tc", self.tap_tc.as_fd()),
@@ -158,6 +161,7 @@ impl Parsed {
         Ok(Programs {
             root: self.load_one("root")?,
             director: self.load_one("director")?,
+            too_big: self.load_one("too_big")?,
             redirector: self.load_one("redirector")?,
             tap_xdp: self.load_one("tap_xdp")?,
             tap_tc: self.load_one("tap_tc")?,

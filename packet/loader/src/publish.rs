@@ -14,8 +14,9 @@ use crate::pins::{Home, PinError};
 use crate::sys::bpf::Grace;
 use crate::sys::mapped::Mapped;
 use crate::words::{descriptor_of, descriptor_words, server_of, server_words, set_of, set_words};
+use core_forwarding::Image;
 use packet_abi::tables::Row;
-use packet_abi::{Bucket, Descriptor, Entry, HashKey, Server, Trafficset, flow::Sip, maps};
+use packet_abi::{Bucket, Descriptor, Entry, Server, Trafficset, maps};
 use rustix::fd::OwnedFd;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,24 +78,6 @@ pub enum PublishError {
     /// The kernel did not wait.
     #[error("the kernel did not wait for the programs under way; the new generation is in force")]
     Grace(#[source] io::Error),
-}
-
-/// What a generation holds, as the programs read it. Indexes in it count from its own first
-/// element.
-#[derive(Clone, Copy, Debug)]
-pub struct Contents<'a> {
-    /// The trie's first entry.
-    pub root: Entry,
-    /// Entries of the trie of VIPs.
-    pub trie: &'a [u64],
-    /// Port rows.
-    pub rows: &'a [u64],
-    /// Trafficsets.
-    pub sets: &'a [Trafficset],
-    /// Servers by id; 0 is none.
-    pub servers: &'a [Server],
-    /// Buckets of all tables.
-    pub buckets: &'a [u64],
 }
 
 /// What a publication took.
@@ -192,22 +175,18 @@ impl Tables {
     ///
     /// # Errors
     /// [`PublishError`]; but for [`PublishError::Grace`] nothing has changed.
-    pub fn publish(
-        &mut self,
-        generation: u64,
-        contents: &Contents<'_>,
-    ) -> Result<Published, PublishError> {
+    pub fn publish(&mut self, generation: u64, image: &Image) -> Result<Published, PublishError> {
         let in_force = self.descriptor().generation;
         if generation <= in_force {
             return Err(PublishError::NotNewer { generation, in_force });
         }
         let spare = self.half() ^ 1;
-        let (bases, descriptor) = self.place(generation, spare, contents)?;
+        let (bases, descriptor) = self.place(generation, spare, image)?;
         self.settle()?;
         let begun = Instant::now();
-        let expected = contents.checksum();
-        self.write(&bases, contents);
-        let found = self.checksum_of(&descriptor);
+        let expected = image.checksum;
+        self.write(&bases, image);
+        let found = self.image_at(&descriptor).checksum;
         if found != expected {
             return Err(PublishError::Differs { generation, expected, found });
         }
@@ -245,7 +224,7 @@ impl Tables {
     /// tables on two servers have equal ones.
     #[must_use]
     pub fn checksum(&self) -> u64 {
-        self.checksum_of(&self.descriptor())
+        self.image().checksum
     }
 
     /// Waits until no packet can see the half that is not in force.
@@ -262,7 +241,7 @@ impl Tables {
         &self,
         generation: u64,
         half: usize,
-        contents: &Contents<'_>,
+        image: &Image,
     ) -> Result<(Bases, Descriptor), PublishError> {
         let base = |map: &Mapped, wanted: usize, what, key| {
             let capacity = map.len() / 2;
@@ -271,33 +250,33 @@ impl Tables {
             if fits { Ok(half * capacity) } else { Err(error) }
         };
         let bases = Bases {
-            trie: base(&self.trie, contents.trie.len(), "trie entries", "trie_entries_max")?,
-            rows: base(&self.rows, contents.rows.len(), "port rows", "port_rows_max")?,
-            sets: base(&self.sets, contents.sets.len(), "trafficsets", "trafficsets_max")?,
-            servers: base(&self.servers, contents.servers.len(), "servers", "servers_max")?,
-            buckets: base(&self.buckets, contents.buckets.len(), "buckets", "buckets_max")?,
+            trie: base(&self.trie, image.trie.len(), "trie entries", "trie_entries_max")?,
+            rows: base(&self.rows, image.rows.len(), "port rows", "port_rows_max")?,
+            sets: base(&self.sets, image.sets.len(), "trafficsets", "trafficsets_max")?,
+            servers: base(&self.servers, image.servers.len(), "servers", "servers_max")?,
+            buckets: base(&self.buckets, image.buckets.len(), "buckets", "buckets_max")?,
         };
         let descriptor = Descriptor {
             generation,
             checksum: 0,
-            root: contents.root.0,
+            root: image.root,
             trie_base: bases.trie as u32,
-            trie_len: contents.trie.len() as u32,
+            trie_len: image.trie.len() as u32,
             rows_base: bases.rows as u32,
-            rows_len: contents.rows.len() as u32,
+            rows_len: image.rows.len() as u32,
             sets_base: bases.sets as u32,
-            sets_len: contents.sets.len() as u32,
+            sets_len: image.sets.len() as u32,
             servers_base: bases.servers as u32,
-            servers_len: contents.servers.len() as u32,
+            servers_len: image.servers.len() as u32,
             buckets_base: bases.buckets as u32,
-            buckets_len: contents.buckets.len() as u32,
+            buckets_len: image.buckets.len() as u32,
         };
         Ok((bases, descriptor))
     }
 
-    /// Writes the contents at their bases.
-    fn write(&self, bases: &Bases, contents: &Contents<'_>) {
-        let Contents { trie, rows, sets, servers, buckets, .. } = contents;
+    /// Writes an image at its bases.
+    fn write(&self, bases: &Bases, image: &Image) {
+        let Image { trie, rows, sets, servers, buckets, .. } = image;
         store(self.trie.range(bases.trie, trie.len()), trie);
         store(self.rows.range(bases.rows, rows.len()), rows);
         store(self.buckets.range(bases.buckets, buckets.len()), buckets);
@@ -315,20 +294,26 @@ impl Tables {
         }
     }
 
-    /// The checksum of what lies where a descriptor says.
-    fn checksum_of(&self, descriptor: &Descriptor) -> u64 {
-        fn range(map: &Mapped, base: u32, len: u32) -> impl Iterator<Item = u64> {
-            let place = map.range(base as usize, len as usize).unwrap_or_default();
-            place.iter().map(|word| word.load(Ordering::Relaxed))
-        }
-        let mut sum = Checksum::new();
-        sum.word(descriptor.root);
-        sum.part(range(&self.trie, descriptor.trie_base, descriptor.trie_len));
-        sum.part(range(&self.rows, descriptor.rows_base, descriptor.rows_len));
-        sum.part(range(&self.sets, descriptor.sets_base, descriptor.sets_len));
-        sum.part(range(&self.servers, descriptor.servers_base, descriptor.servers_len));
-        sum.part(range(&self.buckets, descriptor.buckets_base, descriptor.buckets_len));
-        sum.value()
+    /// What is in force as it is at this moment, single moves included.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        self.image_at(&self.descriptor())
+    }
+
+    /// What lies where a descriptor says.
+    fn image_at(&self, descriptor: &Descriptor) -> Image {
+        let Descriptor { trie_len, rows_len, sets_len, servers_len, .. } = *descriptor;
+        let mut image = Image {
+            root: descriptor.root,
+            trie: load(&self.trie, descriptor.trie_base, trie_len),
+            rows: load(&self.rows, descriptor.rows_base, rows_len),
+            sets: (0..sets_len).filter_map(|at| self.trafficset(descriptor, at)).collect(),
+            servers: (0..servers_len).filter_map(|at| self.server(descriptor, at)).collect(),
+            buckets: load(&self.buckets, descriptor.buckets_base, descriptor.buckets_len),
+            checksum: 0,
+        };
+        image.checksum = image.parts().checksum();
+        image
     }
 }
 
@@ -391,56 +376,16 @@ struct Bases {
     buckets: usize,
 }
 
-impl Contents<'_> {
-    /// The checksum of everything.
-    #[must_use]
-    pub fn checksum(&self) -> u64 {
-        let mut sum = Checksum::new();
-        sum.word(self.root.0);
-        sum.part(self.trie.iter().copied());
-        sum.part(self.rows.iter().copied());
-        sum.part(self.sets.iter().flat_map(set_words));
-        sum.part(self.servers.iter().flat_map(server_words));
-        sum.part(self.buckets.iter().copied());
-        sum.value()
-    }
-}
-
-/// SipHash-2-4 with a key of zeros over all words: it tells writes that went wrong and tables that
-/// differ, not attackers.
-struct Checksum {
-    state: Sip,
-}
-
-impl Checksum {
-    const fn new() -> Self {
-        Self { state: Sip::new(&HashKey { first: 0, second: 0 }) }
-    }
-
-    fn word(&mut self, word: u64) {
-        self.state.word(word);
-    }
-
-    /// A part and its length, so that a word cannot move from one part to the next unseen.
-    fn part(&mut self, words: impl Iterator<Item = u64>) {
-        let mut len = 0;
-        for word in words {
-            self.state.word(word);
-            len += 1;
-        }
-        self.state.word(len);
-    }
-
-    fn value(self) -> u64 {
-        self.state.finish(0)
-    }
-}
-
 fn store(place: Option<&[AtomicU64]>, words: &[u64]) {
     // `place` has the same lengths; a write that did not happen shows in the checksum.
     for (to, from) in place.unwrap_or_default().iter().zip(words) {
         to.store(*from, Ordering::Relaxed);
     }
+}
+
+fn load(map: &Mapped, base: u32, len: u32) -> Vec<u64> {
+    let place = map.range(base as usize, len as usize).unwrap_or_default();
+    place.iter().map(|word| word.load(Ordering::Relaxed)).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! 1. Maps of the same layout are taken over; the programs are loaded with them.
 //! 2. New tables, if any, are filled before a packet can meet them.
 //! 3. The redirector's links are updated first: what a new director sends, a redirector must take.
-//! 4. The director's slot of the chain is stored, the root's links are updated.
+//! 4. The slots of the chain are stored, the director's last, the root's links are updated.
 //! 5. `current` points to the new pins.
 //!
 //! A death between any two steps leaves programs that work, and pins that the next loading goes on
@@ -82,7 +82,7 @@ pub(crate) fn go_live(
     for one in &wanted {
         attach::redirector(loaded, one)?;
     }
-    loaded.store_director()?;
+    loaded.store_chain()?;
     let mut attached = Vec::new();
     for one in &wanted {
         attached.push(attach::root(loaded, one, mode)?);
