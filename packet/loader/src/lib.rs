@@ -9,15 +9,14 @@
 //! ```
 //!
 //! ```no_run
-//! # fn run(object: &[u8], image: &core_forwarding::Image)
-//! # -> Result<(), Box<dyn std::error::Error>> {
+//! # fn run(image: &core_forwarding::Image) -> Result<(), Box<dyn std::error::Error>> {
 //! use packet_abi::{Address, HashKey};
-//! use packet_loader::{Capacities, Counters, Home, Mode, Settings};
+//! use packet_loader::{Capacities, Counters, EMBEDDED, Home, Mode, Settings};
 //!
 //! let home = Home::at(packet_loader::pins::ROOT.as_ref(), packet_loader::pins::DEFAULT_NAME)?;
 //! let address = Address::v4(u32::from_ne_bytes([192, 0, 2, 1]));
 //! let settings = Settings::new(HashKey::of([7; 16]), 1, address);
-//! let mut loaded = packet_loader::load(&home, object, &settings, &Capacities::default())?;
+//! let mut loaded = packet_loader::load(&home, EMBEDDED, &settings, &Capacities::default())?;
 //! let mut tables = loaded.tables()?;
 //! let generation = tables.descriptor().generation + 1;
 //! tables.publish(generation, image)?;
@@ -48,6 +47,7 @@ mod words;
 pub use attach::{Attached, Mode, attached, detach};
 pub use counters::Counters;
 pub use load::{Loaded, load};
+pub use object::EMBEDDED;
 pub use pins::Home;
 pub use publish::{Published, Tables};
 pub use settings::{Capacities, Settings};

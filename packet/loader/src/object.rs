@@ -10,6 +10,14 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
+/// The programs of this build, as an ELF object at an address that its structures allow.
+pub static EMBEDDED: &[u8] = {
+    #[repr(C, align(8))]
+    struct Aligned<T: ?Sized>(T);
+    static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!("../../ebpf/object/weir.bpf.o"));
+    &OBJECT.0
+};
+
 /// Lines at the end of a verifier's log that are told: what it was looking at, and why it stopped.
 const LOG_LINES_MAX: usize = 12;
 

@@ -1,4 +1,4 @@
-//! Captured packets as a file that Wireshark and tcpdump read (draft-ietf-opsawg-pcapng): a section,
+//! Captured packets as a file for Wireshark and tcpdump (draft-ietf-opsawg-pcapng): a section,
 //! an interface for each program, and an Enhanced Packet Block for each packet, with its verdict as
 //! an option and in words.
 

@@ -1,4 +1,5 @@
-//! Rings of events that programs fill and this process reads, one for each CPU (perf_event_open(2)).
+//! Rings of events that programs fill and this process reads, one for each CPU
+//! (perf_event_open(2)).
 
 #![expect(unsafe_code, reason = "memory that the kernel shares")]
 
