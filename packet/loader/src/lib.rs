@@ -40,6 +40,7 @@ pub mod object;
 pub mod pins;
 pub mod publish;
 pub mod settings;
+pub mod shield;
 pub mod sys;
 mod upgrade;
 mod words;

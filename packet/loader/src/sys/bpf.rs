@@ -503,6 +503,25 @@ pub struct Outcome {
 /// # Errors
 /// What the kernel said.
 pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<Outcome> {
+    run(program, frame, repeat, &[])
+}
+
+/// The same for an XDP program, with a frame that came in by an interface of this network
+/// namespace.
+///
+/// # Errors
+/// What the kernel said.
+pub fn test_run_from(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    repeat: u32,
+    interface: u32,
+) -> io::Result<Outcome> {
+    // `struct xdp_md`: data, its end, metadata, interface and queue of ingress, that of egress.
+    run(program, frame, repeat, &[0, frame.len() as u32, 0, interface, 0, 0])
+}
+
+fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, context: &[u32]) -> io::Result<Outcome> {
     #[repr(C)]
     struct Attributes {
         program: u32,
@@ -530,8 +549,8 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Resul
         frame_out: address_mut(&mut out),
         repeat,
         nanoseconds: 0,
-        context: [0; 2],
-        contexts: [0; 2],
+        context: [size_of_val(context) as u32, 0],
+        contexts: [if context.is_empty() { 0 } else { address(context) }, 0],
         flags: 0,
         cpu: 0,
         batch: 0,
