@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what each exit code means.
 
-use crate::{commands, demo, server, top};
+use crate::{commands, demo, packet, server, top};
 use clap::{Parser, Subcommand};
 use core_model::ListenAddress;
 use std::path::PathBuf;
@@ -84,6 +84,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The packet path: forwarding tables and the fleet that shares them.
+    #[command(subcommand)]
+    Packet(packet::Command),
 }
 
 impl Command {
@@ -111,6 +114,7 @@ impl Command {
                 commands::diff_files(&old, &new, json)
             }
             Self::Diff { admin, json, .. } => commands::diff_running(&admin, json),
+            Self::Packet(command) => command.run(),
         }
     }
 }

@@ -28,6 +28,8 @@ mod reload;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod splice;
 #[cfg(test)]
 mod support;

@@ -1,6 +1,7 @@
 //! What must hold from one table to the next, whatever the planner did: looked at after each round
 //! of a simulation and in tests, and by whoever is about to publish a plan.
 
+use core_forwarding::fleet::SERVERS_MAX;
 use core_forwarding::{Fleet, State, Table};
 use packet_abi::Bucket;
 use thiserror::Error;
@@ -32,11 +33,15 @@ pub fn lint(
     now: u64,
     hold_down: u64,
 ) -> Result<(), Finding> {
-    let any_active = fleet.members().iter().any(|member| member.state == State::Active);
-    let state = |id: u32| {
-        let id = u16::try_from(id).ok()?;
-        fleet.get(id).map(|member| member.state)
-    };
+    let mut states = [None; SERVERS_MAX + 1];
+    for member in fleet.members() {
+        states.iter_mut().skip(usize::from(member.id)).take(1).for_each(|state| {
+            *state = Some(member.state);
+        });
+    }
+    let state = |id: u32| states.get(id as usize).copied().flatten();
+    let any_active = states.contains(&Some(State::Active));
+    let any_lives = any_active || states.contains(&Some(State::Draining));
     let lives = |id: u32| matches!(state(id), Some(State::Active | State::Draining));
     let pairs = before.buckets().iter().zip(after.buckets()).enumerate();
     for (index, (old, new)) in pairs {
@@ -45,7 +50,7 @@ pub fn lint(
         let held = since != 0 && now < since.saturating_add(hold_down);
         let gives_to_draining =
             new.first() != old.first() && state(new.first()) == Some(State::Draining) && any_active;
-        let what = if !lives(new.first()) && fleet.members().iter().any(|m| lives(m.id.into())) {
+        let what = if !lives(new.first()) && any_lives {
             "every bucket has an owner that lives"
         } else if new.second() != 0 && !lives(new.second()) {
             "no second hop is dead or gone"
