@@ -30,10 +30,10 @@ const POINTS: usize = 48;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
     /// Servers of the fleet.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(2..=i64::from(SERVERS_MAX)))]
+    #[arg(long, default_value_t = 1_000, value_parser = servers())]
     servers: u16,
     /// Days of virtual time.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
+    #[arg(long, default_value_t = 3, value_parser = days())]
     days: u32,
     /// What the events and the strength of the servers are drawn with.
     #[arg(long, default_value_t = 1)]
@@ -53,6 +53,14 @@ pub(crate) struct Options {
     /// What the planner did, round by round.
     #[arg(long, conflicts_with = "json")]
     verbose: bool,
+}
+
+fn servers() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(2..=i64::from(SERVERS_MAX))
+}
+
+fn days() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX))
 }
 
 impl Options {
