@@ -200,19 +200,28 @@ pub fn cpus() -> Result<usize, BpfError> {
     possible_cpus().map(|cpus| cpus.len()).map_err(BpfError::Cpus)
 }
 
-/// Loads an XDP program; `frags` where it takes frames of several pages.
+/// What a program asks of the kernel beside its instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Asks {
+    /// It takes frames of several pages.
+    pub frags: bool,
+    /// It calls helpers that the kernel keeps for programs under the GPL. It is then given under
+    /// the same terms as the programs of packet/ebpf.
+    pub gpl_helpers: bool,
+}
+
+/// Loads an XDP program.
 ///
 /// # Errors
 /// When the verifier refuses it: the error carries its last words.
-pub fn load(name: &str, code: &[u64], frags: bool) -> Result<OwnedFd, BpfError> {
+pub fn load(name: &str, code: &[u64], asks: Asks) -> Result<OwnedFd, BpfError> {
     let octets: Vec<u8> = code.iter().flat_map(|instruction| instruction.to_ne_bytes()).collect();
     let code = Code {
         name,
         kind: program::XDP,
         place: place::XDP,
-        flags: if frags { HAS_FRAGS } else { 0 },
-        // The helpers that generated programs call ask for no GPL licence.
-        license: c"Apache-2.0",
+        flags: if asks.frags { HAS_FRAGS } else { 0 },
+        license: if asks.gpl_helpers { c"Dual MIT/GPL" } else { c"Apache-2.0" },
         instructions: &octets,
     };
     bpf::load(code).map_err(|refusal| {

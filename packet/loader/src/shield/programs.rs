@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use packet_abi::maps;
 
-use super::bpf::{self, BpfError, Kind, Map, Ran};
+use super::bpf::{self, Asks, BpfError, Kind, Map, Ran};
 use super::emit::{self, Wiring};
 use super::install::{SHARERS_MAX, ShieldError};
 use super::maps::{Common, Own, RuleCounters};
@@ -76,7 +76,9 @@ pub fn load(
         };
         let code = emit::program(part, wiring)?;
         loaded.instructions += code.len();
-        loaded.programs.push(bpf::load("weir_shield", &code, how.frags)?);
+        // Of all helpers, only that of the routing table is kept for the GPL.
+        let asks = Asks { frags: how.frags, gpl_helpers: wiring.reverse_path };
+        loaded.programs.push(bpf::load("weir_shield", &code, asks)?);
     }
     Ok(loaded)
 }

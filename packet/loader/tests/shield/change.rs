@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use packet_abi::maps::{CHAIN, CHAIN_DIRECTOR, CHAIN_LEN, CHAIN_SHIELD};
 use packet_loader::shield::asm::{Asm, R0, R1, R2, R3, R6};
-use packet_loader::shield::bpf::{self, Kind, Map};
+use packet_loader::shield::bpf::{self, Asks, Kind, Map};
 use packet_loader::shield::frames::Frame;
 use packet_loader::shield::synthetic;
 use packet_loader::shield::{
@@ -18,22 +18,22 @@ use crate::harness::{self, Random};
 const TAIL_CALL: i32 = 12;
 /// What a packet gets that reached the director of these tests: an action that nothing else gives.
 const XDP_TX: u32 = 3;
-const XDP_DROP: u32 = 1;
+pub(crate) const XDP_DROP: u32 = 1;
 
 /// A chain with a director that answers [`XDP_TX`], and the program at its entry.
-struct Chain {
+pub(crate) struct Chain {
     map: Map,
     entry: OwnedFd,
 }
 
 impl Chain {
-    fn new(common: &Common) -> Self {
+    pub(crate) fn new(common: &Common) -> Self {
         let fd = common.chain.try_clone().unwrap();
         let map = Map::adopt(fd, CHAIN, Kind::Programs, 4);
         let mut asm = Asm::new();
         asm.mov(R0, XDP_TX as i32);
         asm.exit();
-        let director = bpf::load("director", &asm.finish().unwrap(), false).unwrap();
+        let director = bpf::load("director", &asm.finish().unwrap(), Asks::default()).unwrap();
         map.put(CHAIN_DIRECTOR, director.as_fd()).unwrap();
         let mut asm = Asm::new();
         asm.mov(R6, R1);
@@ -45,12 +45,16 @@ impl Chain {
         }
         asm.mov(R0, 0);
         asm.exit();
-        let entry = bpf::load("entry", &asm.finish().unwrap(), false).unwrap();
+        let entry = bpf::load("entry", &asm.finish().unwrap(), Asks::default()).unwrap();
         Self { map, entry }
     }
 
     fn run(&self, frame: &Frame) -> u32 {
-        bpf::run(self.entry.as_fd(), &frame.octets(), 1, 0).unwrap().action
+        self.run_from(frame, 0)
+    }
+
+    pub(crate) fn run_from(&self, frame: &Frame, interface: u32) -> u32 {
+        bpf::run(self.entry.as_fd(), &frame.octets(), 1, interface).unwrap().action
     }
 }
 

@@ -9,3 +9,4 @@ mod change;
 mod harness;
 mod many;
 mod oracle;
+mod reverse;

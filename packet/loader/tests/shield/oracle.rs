@@ -3,13 +3,12 @@
 
 use std::os::fd::AsFd;
 
-use packet_loader::shield::RuleCounters;
 use packet_loader::shield::bpf::{Map, Shared};
 use packet_loader::shield::emit::{TRACE_EVENTS_MAX, TRACE_WORDS};
-use packet_loader::shield::interpret::{Interpreter, Judgement, Outcome};
-use packet_loader::shield::plan;
+use packet_loader::shield::interpret::{APPLIED_MAX, Interpreter, Judgement, Outcome};
+use packet_loader::shield::plan::{self, COUNTING_MAX};
 use packet_loader::shield::programs::Trial;
-use packet_loader::shield::rule::{self, Rule};
+use packet_loader::shield::{Action, Match, Range, Rule, RuleCounters, rule, synthetic};
 
 use crate::harness::{self, Random};
 
@@ -44,6 +43,51 @@ fn programs_and_interpreter_agree_on_a_million_packets() {
     println!("the largest set of programs has {largest} instructions");
     // Else the test compares nothing: most frames are made for a rule.
     assert!(matched > packets / 3 && dropped > packets / 10, "{matched} {dropped}");
+}
+
+#[test]
+fn chained_programs_agree_too() {
+    if !harness::allowed("chained_programs_agree_too") {
+        return;
+    }
+    let mut random = Random(harness::seed());
+    let mut rules = synthetic::rules(4_500);
+    for (at, rule) in harness::rules(&mut random, 200).into_iter().enumerate() {
+        rules.insert(at * 23, rule);
+    }
+    let repeat = || format!("WEIR_SEED={} cargo test -p packet-loader chained", harness::seed());
+    let (matched, dropped, _) = agree(&rules, &mut random, 3_000, &repeat);
+    assert!(matched > 1_000 && dropped > 500, "{matched} {dropped}");
+}
+
+#[test]
+fn a_packet_meets_so_many_rules_that_only_count() {
+    if !harness::allowed("a_packet_meets_so_many_rules_that_only_count") {
+        return;
+    }
+    let dry = |name: usize, matches: Match| {
+        let mut rule = Rule::new(&format!("dry-{name}"), matches, Action::Drop);
+        rule.dry_run = true;
+        rule
+    };
+    // Rules for nothing at all set the others apart, so that they stand in two programs.
+    let nothing = Match { protocol: Some(255), ttl: Some(Range { first: 0, last: 0 }), ..any() };
+    for (before, apart, after) in
+        [(15, 0, 0), (16, 0, 0), (40, 0, 0), (10, COUNTING_MAX, 5), (10, COUNTING_MAX, 6)]
+    {
+        let mut rules: Vec<Rule> = (0..before).map(|name| dry(name, any())).collect();
+        rules.extend((0..apart).map(|name| dry(1_000 + name, nothing.clone())));
+        rules.extend((0..after).map(|name| dry(5_000 + name, any())));
+        rules.push(Rule::new("end", any(), Action::Drop));
+        let mut random = Random(harness::seed());
+        let seen = agree(&rules, &mut random, 500, &|| "this test".to_owned());
+        // The rule at the end is reached only where fewer than that have counted.
+        assert_eq!(seen.1 > 0, before + after < APPLIED_MAX, "{before} {apart} {after}");
+    }
+}
+
+fn any() -> Match {
+    Match::default()
 }
 
 /// Runs packets through both. Gives packets that matched and were dropped, and instructions.
