@@ -14,6 +14,7 @@ use super::plan::{self, Place, PlanError};
 use super::programs::{self, Load, Trial, slots};
 use super::rule::{self, RULES_MAX, Rule, RuleError};
 use super::self_test::{self, SelfTestError};
+use crate::pins::PinError;
 use crate::sys::bpf::Grace;
 
 /// Places of counters: those of the rules in force and of the next stand side by side.
@@ -36,6 +37,9 @@ pub enum ShieldError {
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] BpfError),
+    /// A pin.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// The program is not what the rules say.
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
@@ -94,14 +98,7 @@ impl Shield {
     /// # Errors
     /// When the maps cannot be read.
     pub fn adopt(common: Common, own: Own, options: Options) -> Result<Self, ShieldError> {
-        let mut places = BTreeMap::new();
-        for slot in 0..PLACES_MAX as u32 {
-            let entry = own.places.read(slot)?;
-            let (hash, epoch, taken) = place_of(&entry);
-            if taken {
-                places.insert(hash, Place { slot, epoch });
-            }
-        }
+        let places = places_of(&own)?;
         let (_, half, _) = place_of(&own.places.read(PLACES_MAX as u32)?);
         let (grace, names) = (grace()?, Vec::new());
         Ok(Self { common, own, options, grace, places, names, half: half & 1 })
@@ -235,6 +232,33 @@ impl Shield {
         let octets: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         self.own.places.write(slot, &octets)
     }
+}
+
+/// Who has which place, as the process before wrote it down.
+fn places_of(own: &Own) -> Result<BTreeMap<u64, Place>, BpfError> {
+    let mut places = BTreeMap::new();
+    for slot in 0..PLACES_MAX as u32 {
+        let (hash, epoch, taken) = place_of(&own.places.read(slot)?);
+        if taken {
+            places.insert(hash, Place { slot, epoch });
+        }
+    }
+    Ok(places)
+}
+
+/// What rules counted, by name.
+pub(super) fn counters_by_name(
+    own: &Own,
+    names: &[&str],
+) -> Result<Vec<(String, Option<RuleCounters>)>, ShieldError> {
+    let places = places_of(own)?;
+    let mut counters = Vec::with_capacity(names.len());
+    for name in names {
+        let place = places.get(&hash(name));
+        let counted = place.map(|place| own.counters(place.slot)).transpose()?;
+        counters.push(((*name).to_owned(), counted));
+    }
+    Ok(counters)
 }
 
 fn grace() -> Result<Grace, BpfError> {

@@ -6,6 +6,7 @@ use packet_abi::maps;
 use packet_abi::tables::{Count, Seen};
 
 use super::bpf::{BpfError, Kind, Map};
+use crate::sys::bpf::{self as sys, Shape};
 
 /// Octets of [`RuleCounters`] in the map.
 pub(super) const COUNTERS_OCTETS: u32 = 48;
@@ -110,6 +111,25 @@ impl Own {
             counted: make(3)?,
             places: make(4)?,
         })
+    }
+
+    /// Whether maps have the shapes of this build, with so many places for sharers.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn fits(fds: [BorrowedFd<'_>; 5], sharers: u32) -> Result<bool, BpfError> {
+        let places = super::install::PLACES_MAX as u32;
+        let lens = [places, places, sharers, 1, places + 1];
+        let mut all = true;
+        for (at, fd) in fds.into_iter().enumerate() {
+            let (kind, key, value) = Self::SHAPES[at];
+            let name = Self::NAMES[at];
+            let info = sys::map_info(fd);
+            let info = info.map_err(|source| BpfError::Entry { what: "describe", name, source })?;
+            let want = Shape { kind: kind as u32, key, value, entries: lens[at], flags: 0 };
+            all &= info.shape == want;
+        }
+        Ok(all)
     }
 
     /// Maps that another process made and pinned.

@@ -12,6 +12,7 @@ pub mod install;
 pub mod interpret;
 pub mod maps;
 pub mod packet;
+pub mod pinned;
 pub mod plan;
 pub mod programs;
 pub mod rule;
