@@ -79,12 +79,15 @@ pub(crate) fn owners(race: &Race, members: &[Member], buckets: u32) -> Vec<u16> 
 /// What each server owns beside what it should.
 struct Scales {
     shares: Vec<u32>,
+    /// The most that each may own.
+    limits: Vec<u32>,
     owned: Vec<u32>,
 }
 
 impl Scales {
     fn new(shares: Vec<u32>) -> Self {
-        Self { shares, owned: vec![0; PLACES] }
+        let limits = shares.iter().map(|share| most(*share)).collect();
+        Self { shares, limits, owned: vec![0; PLACES] }
     }
 
     fn at(&self, id: u16) -> (u32, u32) {
@@ -105,8 +108,8 @@ impl Scales {
     }
 
     fn is_over(&self, id: u16) -> bool {
-        let (owned, share) = self.at(id);
-        owned > most(share)
+        let id = usize::from(id);
+        self.owned.get(id) > self.limits.get(id)
     }
 
     fn is_under(&self, id: u16) -> bool {
@@ -121,7 +124,7 @@ impl Scales {
     }
 
     fn any_over(&self) -> bool {
-        self.owned.iter().zip(&self.shares).any(|(owned, share)| *owned > most(*share))
+        self.owned.iter().zip(&self.limits).any(|(owned, limit)| owned > limit)
     }
 }
 

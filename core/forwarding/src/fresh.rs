@@ -26,10 +26,25 @@ impl Table {
                 *dead = true;
             }
         }
-        let owners = worlds.owners.iter().copied().enumerate();
+        let owners = worlds.owners.iter().copied();
+        if let ([settled], None) = (worlds.before.as_slice(), &worlds.alive) {
+            // All serve, as nearly always: the same as below, without asking who is dead.
+            let all = owners.zip(settled).zip(worlds.owning.all());
+            return Self::of(
+                all.map(|((first, before), wants)| usual(first, *before, wants)).collect(),
+            );
+        }
         let bucket = |(at, first)| Bucket::new(first, worlds.second(at, first, &dead));
-        Self::of(owners.map(bucket).collect())
+        Self::of(owners.enumerate().map(bucket).collect())
     }
+}
+
+/// A bucket of a fleet in which all serve.
+#[inline]
+fn usual(first: u16, before: u16, [one, other]: [u16; 2]) -> Bucket {
+    let candidate = if one == first { other } else { one };
+    let second = if before == first || before == 0 { candidate } else { before };
+    Bucket::new(first, second)
 }
 
 /// The fleet as it is, and as it may have been.

@@ -29,6 +29,8 @@ const PACE_BITS: u32 = 31;
 /// How long the walks last at first, in units in which the fleet claims each bucket once on
 /// average. Then one bucket in 800 lacks its second claim, and is asked of each server.
 const HORIZON: u64 = 9;
+/// The first of so many parts of a walk has the claims that mostly enter.
+const EARLY: usize = 3;
 /// Nobody, later than anybody.
 const NOBODY: u64 = u64::MAX;
 
@@ -53,12 +55,23 @@ impl Race {
             .map(|member| (HORIZON << TIME_BITS) * u64::from(member.capacity) / total.max(1))
             .map(|end| clock.steps(end))
             .collect();
+        let mut walks = Vec::with_capacity(runners.len());
         for (region, best) in (0_u64..).zip(race.best.chunks_mut(1 << region_bits)) {
-            for (runner, end) in runners.iter().zip(&ends) {
-                let walk = runner.walk(seed, region, region_bits);
-                walk.claim_all(best, clock.keys(*end, runner.pace));
+            walks.clear();
+            walks.extend(runners.iter().map(|runner| runner.walk(seed, region, region_bits)));
+            // Early claims nearly all enter, late ones hardly ever: apart, both are foreseen.
+            for late in [false, true] {
+                for ((runner, walk), end) in runners.iter().zip(&walks).zip(&ends) {
+                    let early = end / EARLY;
+                    let keys = clock.keys(*end, runner.pace);
+                    if late {
+                        walk.claim_late(best, keys.get(early..).unwrap_or_default(), early);
+                    } else {
+                        walk.claim_all(best, keys.get(..early).unwrap_or_default());
+                    }
+                }
             }
-            complete(best, &clock, &runners, |runner| runner.walk(seed, region, region_bits));
+            complete(best, &clock, &runners, &walks);
         }
         race
     }
@@ -94,24 +107,19 @@ impl Race {
 
 /// Asks every server about the buckets of a region that the first steps left without two
 /// candidates.
-fn complete(
-    best: &mut [[u64; 2]],
-    clock: &Clock,
-    runners: &[Runner],
-    walk: impl Fn(&Runner) -> Walk,
-) {
+fn complete(best: &mut [[u64; 2]], clock: &Clock, runners: &[Runner], walks: &[Walk]) {
     let wanted = runners.len().min(2);
     let lacks = |best: &[u64; 2]| best.iter().filter(|key| **key != NOBODY).count() < wanted;
     let lacking = (0_u32..).zip(best).filter(|(_, best)| lacks(best));
-    let mut walks = Vec::new();
+    let mut backs: Vec<Back> = Vec::new();
     for (bucket, best) in lacking {
-        if walks.is_empty() {
-            walks.extend(runners.iter().map(&walk));
+        if backs.is_empty() {
+            backs.extend(walks.iter().map(Walk::back));
         }
         *best = [NOBODY; 2];
-        for (runner, walk) in runners.iter().zip(&walks) {
-            if let Some(arrival) = clock.arrivals.get(walk.position(bucket) as usize) {
-                claim(best, key(*arrival, runner.pace) + walk.ahead);
+        for (runner, back) in runners.iter().zip(&backs) {
+            if let Some(arrival) = clock.arrivals.get(back.position(bucket) as usize) {
+                claim(best, key(*arrival, runner.pace) + back.ahead);
             }
         }
     }
@@ -229,11 +237,43 @@ impl Walk {
         }
     }
 
+    /// The same from a step on, where few claims enter.
+    #[inline(never)]
+    fn claim_late(&self, best: &mut [[u64; 2]], keys: &[u64], steps: usize) {
+        let Self { mask, factor, stride, start, ahead } = *self;
+        let mut at = start.wrapping_add(stride.wrapping_mul(steps as u32));
+        for key in keys {
+            if let Some(best) = best.get_mut(scatter(at, mask, factor) as usize)
+                && key + ahead < best[1]
+            {
+                claim(best, key + ahead);
+            }
+            at = at.wrapping_add(stride);
+        }
+    }
+
+    /// The way back, from buckets to steps.
+    fn back(&self) -> Back {
+        let (factor, stride) = (inverse(self.factor), inverse(self.stride));
+        Back { mask: self.mask, start: self.start, stride, factor, ahead: self.ahead }
+    }
+}
+
+/// A walk from buckets to steps.
+struct Back {
+    mask: u32,
+    start: u32,
+    stride: u32,
+    factor: u32,
+    ahead: u64,
+}
+
+impl Back {
     /// How many steps lie before a bucket.
     fn position(&self, bucket: u32) -> u32 {
-        let at = (bucket ^ (bucket >> HALF_BITS)).wrapping_mul(inverse(self.factor)) & self.mask;
+        let at = (bucket ^ (bucket >> HALF_BITS)).wrapping_mul(self.factor) & self.mask;
         let at = at ^ (at >> HALF_BITS);
-        at.wrapping_sub(self.start).wrapping_mul(inverse(self.stride)) & self.mask
+        at.wrapping_sub(self.start).wrapping_mul(self.stride) & self.mask
     }
 }
 
@@ -274,7 +314,8 @@ mod tests {
         let runners: Vec<Runner> = members.iter().map(Runner::of).collect();
         for (region, best) in (0..).zip(best.chunks_mut(1 << region_bits)) {
             let walk = |runner: &Runner| runner.walk(seed, region, region_bits);
-            complete(best, &Clock::new(region_bits), &runners, walk);
+            let walks: Vec<Walk> = runners.iter().map(walk).collect();
+            complete(best, &Clock::new(region_bits), &runners, &walks);
         }
         Race { seed, region_bits, best }
     }
@@ -315,7 +356,7 @@ mod tests {
                 for k in 0..1_u32 << bits {
                     let bucket = scatter(at, walk.mask, walk.factor);
                     assert!(!std::mem::replace(&mut seen[bucket as usize], true), "{bits}");
-                    assert_eq!(walk.position(bucket), k, "{bits} bits");
+                    assert_eq!(walk.back().position(bucket), k, "{bits} bits");
                     at = at.wrapping_add(walk.stride);
                 }
             }
