@@ -1,5 +1,6 @@
 //! Side-by-side measurements of Weir and real peers: `cargo xtask bench http [ROW…]`, and of what
-//! attacks cost good clients: `cargo xtask bench attack [ATTACK…]`.
+//! attacks cost good clients: `cargo xtask bench attack [ATTACK…]`; and of the packet programs:
+//! `cargo xtask bench packet [ROW…]`.
 //!
 //! What is measured: CPU time of a proxy's process tree per completed request, memory per idle
 //! connection, latencies at a low rate, user-space instructions per request. One worker each,
@@ -15,13 +16,14 @@ pub mod measure;
 pub mod namespace;
 pub mod options;
 pub mod origin;
+pub mod packet;
 pub mod peer;
 pub mod reply;
 pub mod row;
 pub mod table;
 pub mod tls;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use options::{Options, What};
 
@@ -32,6 +34,7 @@ use options::{Options, What};
 pub fn run(args: &[String]) -> Result<()> {
     match args.split_first() {
         Some((what, rest)) if what == "http" => measured(What::Http, rest),
+        Some((what, rest)) if what == "packet" => packets(rest),
         Some((what, rest)) if what == "attack" => measured(What::Attack, rest),
         Some((what, _)) if what == "--help" || what == "-h" => {
             println!("{}", options::usage());
@@ -40,6 +43,16 @@ pub fn run(args: &[String]) -> Result<()> {
         Some((what, _)) => bail!("bench: {what:?} is not a benchmark\n{}", options::usage()),
         None => bail!("bench: which one?\n{}", options::usage()),
     }
+}
+
+/// The packet rows run in a network namespace of their own, for the interfaces they make.
+fn packets(args: &[String]) -> Result<()> {
+    let places = machine::Places::find();
+    std::fs::create_dir_all(&places.peers).context("the folder of the copy of this program")?;
+    if !namespace::inside() && namespace::reenter(&places)? == namespace::Reentered::Measured {
+        return Ok(());
+    }
+    packet::run(args)
 }
 
 /// The two lives of a measurement: outside the namespace everything that needs the network or the

@@ -25,6 +25,8 @@ pub(crate) struct Args {
 
 /// The committed object.
 pub(crate) const OBJECT: &str = "packet/ebpf/object/weir.bpf.o";
+/// What `cargo xtask bench packet` loads beside it.
+const MEASURE: &str = "packet/ebpf/object/measure.bpf.o";
 /// What it was built from, and with what.
 const BUILT_FROM: &str = "packet/ebpf/object/built-from.txt";
 /// Folders and files whose change makes the object stale.
@@ -50,7 +52,8 @@ const LINKER: &str = "0.13.0";
 pub(crate) fn run(args: &Args) -> Result<bool> {
     packages::install_these(&PACKAGES)?;
     let linker = linker()?;
-    let built = build(&linker)?;
+    let built = build(&linker, "weir-packet")?;
+    let measure = build(&linker, "weir-packet-measure")?;
     let from = BuiltFrom::of_checkout(&linker, &built)?;
     if args.check {
         return compare(&built, &from);
@@ -58,6 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = run::root();
     fs::create_dir_all(root.join("packet/ebpf/object")).context("packet/ebpf/object")?;
     fs::write(root.join(OBJECT), &built).context(OBJECT)?;
+    fs::write(root.join(MEASURE), &measure).context(MEASURE)?;
     fs::write(root.join(BUILT_FROM), from.text()).context(BUILT_FROM)?;
     println!("{OBJECT}: {} bytes\n{}", built.len(), from.text());
     Ok(true)
@@ -151,7 +155,7 @@ fn path_with(folder: &Path) -> std::ffi::OsString {
 }
 
 /// Builds the object. Paths of this machine are mapped away, so that every checkout gives the same.
-fn build(linker: &Path) -> Result<Vec<u8>> {
+fn build(linker: &Path, program: &str) -> Result<Vec<u8>> {
     let root = run::root();
     let target = root.join("target/ebpf");
     let home = env::var("CARGO_HOME")
@@ -162,7 +166,7 @@ fn build(linker: &Path) -> Result<Vec<u8>> {
     ];
     let mut build = run::cargo(&["build", "--quiet", "--locked", "--profile", "ebpf"]);
     build.args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
-    build.args(["--package", "packet-ebpf", "--bin", "weir-packet", "--target-dir"]);
+    build.args(["--package", "packet-ebpf", "--bin", program, "--target-dir"]);
     build.arg(&target).env("RUSTC_BOOTSTRAP", "1").env("RUSTC", RUSTC);
     build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     build.env_remove("RUSTFLAGS").env_remove("RUSTUP_TOOLCHAIN");
@@ -170,7 +174,7 @@ fn build(linker: &Path) -> Result<Vec<u8>> {
     if !run::finish(&mut build, Show::Live)?.ok {
         bail!("the eBPF programs do not build; the messages above say why");
     }
-    let object = target.join("bpfel-unknown-none/ebpf/weir-packet");
+    let object = target.join("bpfel-unknown-none/ebpf").join(program);
     fs::read(&object).with_context(|| object.display().to_string())
 }
 

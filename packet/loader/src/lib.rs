@@ -36,6 +36,7 @@ pub mod counters;
 pub mod features;
 pub mod layout;
 pub mod load;
+pub mod measure;
 pub mod object;
 pub mod pins;
 pub mod publish;

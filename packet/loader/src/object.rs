@@ -157,7 +157,7 @@ impl Parsed {
                 maps.insert(name.clone(), create(name, *shape)?);
             }
         }
-        let constants = self.make_constants()?;
+        let constants = make_constants(&self.object)?;
         let object_maps = std::mem::take(&mut self.object.maps);
         let references = object_maps.iter().filter_map(|(name, map)| {
             let fd = maps.get(name).or_else(|| constants.get(name))?;
@@ -167,58 +167,84 @@ impl Parsed {
         self.object.relocate_maps(references, &text).map_err(broken)?;
         self.object.relocate_calls(&text).map_err(broken)?;
         Ok(Programs {
-            root: self.load_one("root")?,
-            director: self.load_one("director")?,
-            too_big: self.load_one("too_big")?,
-            redirector: self.load_one("redirector")?,
-            tap_xdp: self.load_one("tap_xdp")?,
-            tap_tc: self.load_one("tap_tc")?,
+            root: load_one(&self.object, "root")?,
+            director: load_one(&self.object, "director")?,
+            too_big: load_one(&self.object, "too_big")?,
+            redirector: load_one(&self.object, "redirector")?,
+            tap_xdp: load_one(&self.object, "tap_xdp")?,
+            tap_tc: load_one(&self.object, "tap_tc")?,
         })
     }
 
-    /// Makes the maps of constants, which belong to one loading alone.
-    fn make_constants(&self) -> Result<BTreeMap<String, OwnedFd>, ObjectError> {
-        let mut made = BTreeMap::new();
-        for (name, map) in self.object.maps.iter().filter(|(_, map)| !is_shared(map)) {
-            let mut shape = shape_of(map);
-            let constant = map.section_kind() == EbpfSectionKind::Rodata;
-            if constant {
-                shape.flags |= READ_ONLY_PROG;
+    /// Loads programs by name, of an object without settings of its own.
+    ///
+    /// # Errors
+    /// All of [`ObjectError`].
+    pub(crate) fn load_named(
+        octets: &[u8],
+        names: &[&'static str],
+        maps: &mut BTreeMap<String, OwnedFd>,
+    ) -> Result<BTreeMap<&'static str, OwnedFd>, ObjectError> {
+        let mut object = Object::parse(octets).map_err(broken)?;
+        for (name, map) in object.maps.iter().filter(|(_, map)| is_shared(map)) {
+            if !maps.contains_key(name) {
+                maps.insert(name.clone(), create(name, shape_of(map))?);
             }
-            let fd = create(name, shape)?;
-            let filled = bpf::update(fd.as_fd(), 0, map.data());
-            let filled =
-                if constant { filled.and_then(|()| bpf::freeze(fd.as_fd())) } else { filled };
-            filled.map_err(|source| failed(name, shape, source))?;
-            made.insert(name.clone(), fd);
         }
-        Ok(made)
+        let constants = make_constants(&object)?;
+        let object_maps = std::mem::take(&mut object.maps);
+        let references = object_maps.iter().filter_map(|(name, map)| {
+            let fd = maps.get(name).or_else(|| constants.get(name))?;
+            Some((name.as_str(), fd.as_raw_fd(), map))
+        });
+        let text = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_maps(references, &text).map_err(broken)?;
+        object.relocate_calls(&text).map_err(broken)?;
+        names.iter().map(|name| Ok((*name, load_one(&object, name)?))).collect()
     }
+}
 
-    fn load_one(&self, name: &'static str) -> Result<OwnedFd, ObjectError> {
-        let missing = || ObjectError::Broken(format!("it has no program {name}"));
-        let program = self.object.programs.get(name).ok_or_else(missing)?;
-        let function = self.object.functions.get(&program.function_key()).ok_or_else(missing)?;
-        let (kind, place, flags) = match program.section {
-            ProgramSection::Xdp { frags, .. } => {
-                (program::XDP, place::XDP, if frags { XDP_HAS_FRAGS } else { 0 })
-            }
-            ProgramSection::SchedClassifier => (program::CLASSIFIER, 0, 0),
-            _ => return Err(missing()),
-        };
-        let instructions = octets_of(&function.instructions);
-        let instructions = &instructions;
-        let code = Code { name, kind, place, flags, license: &program.license, instructions };
-        bpf::load(code).map_err(|refusal| match features::missing_helper(&refusal.log) {
-            Some(feature) => feature.into(),
-            None => ObjectError::Verifier {
-                name: name.to_owned(),
-                running: features::running(),
-                log: end_of(&refusal.log),
-                source: refusal.error,
-            },
-        })
+/// Makes the maps of constants, which belong to one loading alone.
+fn make_constants(object: &Object) -> Result<BTreeMap<String, OwnedFd>, ObjectError> {
+    let mut made = BTreeMap::new();
+    for (name, map) in object.maps.iter().filter(|(_, map)| !is_shared(map)) {
+        let mut shape = shape_of(map);
+        let constant = map.section_kind() == EbpfSectionKind::Rodata;
+        if constant {
+            shape.flags |= READ_ONLY_PROG;
+        }
+        let fd = create(name, shape)?;
+        let filled = bpf::update(fd.as_fd(), 0, map.data());
+        let filled = if constant { filled.and_then(|()| bpf::freeze(fd.as_fd())) } else { filled };
+        filled.map_err(|source| failed(name, shape, source))?;
+        made.insert(name.clone(), fd);
     }
+    Ok(made)
+}
+
+fn load_one(object: &Object, name: &'static str) -> Result<OwnedFd, ObjectError> {
+    let missing = || ObjectError::Broken(format!("it has no program {name}"));
+    let program = object.programs.get(name).ok_or_else(missing)?;
+    let function = object.functions.get(&program.function_key()).ok_or_else(missing)?;
+    let (kind, place, flags) = match program.section {
+        ProgramSection::Xdp { frags, .. } => {
+            (program::XDP, place::XDP, if frags { XDP_HAS_FRAGS } else { 0 })
+        }
+        ProgramSection::SchedClassifier => (program::CLASSIFIER, 0, 0),
+        _ => return Err(missing()),
+    };
+    let instructions = octets_of(&function.instructions);
+    let instructions = &instructions;
+    let code = Code { name, kind, place, flags, license: &program.license, instructions };
+    bpf::load(code).map_err(|refusal| match features::missing_helper(&refusal.log) {
+        Some(feature) => feature.into(),
+        None => ObjectError::Verifier {
+            name: name.to_owned(),
+            running: features::running(),
+            log: end_of(&refusal.log),
+            source: refusal.error,
+        },
+    })
 }
 
 /// `BPF_F_XDP_HAS_FRAGS`: the program takes packets of several pages.

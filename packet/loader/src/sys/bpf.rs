@@ -177,6 +177,20 @@ pub fn update(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
     call(MAP_UPDATE, &mut attributes).map(drop)
 }
 
+/// Writes an element of a map whose keys are no indexes. Key and value have the map's sizes.
+///
+/// # Errors
+/// What the kernel said; `EINVAL` where a size is another.
+pub fn insert(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let info = map_info(map)?;
+    if info.shape.key as usize != key.len() || info.shape.value as usize != value.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let (key, value) = (address(key), address(value));
+    let mut attributes = Element { map: raw(map), pad: 0, key, value, flags: 0 };
+    call(MAP_UPDATE, &mut attributes).map(drop)
+}
+
 /// Stores a descriptor (a program's, a map's, an event's) in a slot. The slot changes at once for
 /// every packet.
 ///
@@ -497,6 +511,26 @@ pub struct Outcome {
     pub nanoseconds: u32,
 }
 
+/// `union bpf_attr` of a test run.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    returned: u32,
+    len_in: u32,
+    len_out: u32,
+    frame_in: u64,
+    frame_out: u64,
+    repeat: u32,
+    nanoseconds: u32,
+    context: [u32; 2],
+    contexts: [u64; 2],
+    flags: u32,
+    cpu: u32,
+    batch: u32,
+    pad: u32,
+}
+
 /// Runs a program on a frame, without sending anything (`BPF_PROG_TEST_RUN`). Runs of one call see
 /// the frame as the run before left it.
 ///
@@ -522,44 +556,54 @@ pub fn test_run_from(
 }
 
 fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, context: &[u32]) -> io::Result<Outcome> {
-    #[repr(C)]
-    struct Attributes {
-        program: u32,
-        returned: u32,
-        len_in: u32,
-        len_out: u32,
-        frame_in: u64,
-        frame_out: u64,
-        repeat: u32,
-        nanoseconds: u32,
-        context: [u32; 2],
-        contexts: [u64; 2],
-        flags: u32,
-        cpu: u32,
-        batch: u32,
-        pad: u32,
-    }
     let mut out = vec![0; frame.len() + TEST_ROOM];
-    let mut attributes = Attributes {
+    let mut attributes = TestRun {
         program: raw(program),
-        returned: 0,
         len_in: frame.len() as u32,
         len_out: out.len() as u32,
         frame_in: address(frame),
         frame_out: address_mut(&mut out),
         repeat,
-        nanoseconds: 0,
         context: [size_of_val(context) as u32, 0],
         contexts: [if context.is_empty() { 0 } else { address(context) }, 0],
-        flags: 0,
-        cpu: 0,
-        batch: 0,
-        pad: 0,
+        ..TestRun::default()
     };
     call(PROG_TEST_RUN, &mut attributes)?;
     out.truncate(attributes.len_out as usize);
-    let Attributes { returned, nanoseconds, .. } = attributes;
+    let TestRun { returned, nanoseconds, .. } = attributes;
     Ok(Outcome { returned, frame: out, nanoseconds })
+}
+
+/// `BPF_F_TEST_XDP_LIVE_FRAMES`: frames go where the program sends them.
+const LIVE_FRAMES: u32 = 1 << 1;
+/// Frames that the kernel takes through a program at a time.
+const LIVE_BATCH: u32 = 64;
+
+/// Takes `frames` copies of a frame through an XDP program as if they had come by an interface, and
+/// lets them go where it sends them (Linux 5.18). Frames are used again as the run before left them.
+///
+/// # Errors
+/// What the kernel said.
+pub fn run_live(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    interface: u32,
+    frames: u32,
+) -> io::Result<()> {
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let context: [u32; 6] = [0, frame.len() as u32, 0, interface, 0, 0];
+    let mut attributes = TestRun {
+        program: raw(program),
+        len_in: frame.len() as u32,
+        frame_in: address(frame),
+        repeat: frames,
+        context: [size_of_val(&context) as u32, 0],
+        contexts: [context.as_ptr() as u64, 0],
+        flags: LIVE_FRAMES,
+        batch: LIVE_BATCH,
+        ..TestRun::default()
+    };
+    call(PROG_TEST_RUN, &mut attributes).map(|_| ())
 }
 
 /// Waits until no program runs that began before the call: the kernel does so where a slot of an
