@@ -1,9 +1,10 @@
 //! `cargo xtask bench packet`: what a packet costs in the kernel programs, by test run, beside the
 //! empty program and a director of another kind; what tables cost; and frames forwarded per second.
 //!
-//! A test run feeds a program the frame as the run before left it, so a prologue takes off what was
-//! put on, draws a destination and a source port by chance, and goes on to the measured program. Its
-//! own time is measured alone and taken off. Rounds are interleaved and the minimum counts.
+//! A test run feeds a program the frame as the run before left it, so a prologue takes off what
+//! was put on, draws a destination and a source port by chance, and goes on to the measured
+//! program. Its own time is measured alone and taken off. Rounds are interleaved and the minimum
+//! counts.
 
 mod frames;
 mod rows;

@@ -1,9 +1,9 @@
 //! SYN cookies before the stack: a SYN to a VIP that is served here is answered by a cookie of the
-//! kernel's own making (RFC 4987 §3.6), so that its listener accepts the ACK and no request socket is
-//! made for a SYN that nobody stands behind.
+//! kernel's own making (RFC 4987 §3.6), so that its listener accepts the ACK and no request socket
+//! is made for a SYN that nobody stands behind.
 //!
-//! Two programs of their own, entered from the director: for a SYN whose first hop is this server, and for
-//! one that another director sent through the tunnel.
+//! Two programs of their own, entered from the director: for a SYN whose first hop is this server,
+//! and for one that another director sent through the tunnel.
 
 use crate::frame::{Frame, Ipv4, Ipv6, Tcp, TcpMss, TcpOptions, fold, ipv4_checksum};
 use crate::stage::decap;

@@ -20,8 +20,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// The address of `octets` from `from` on if they lie before `end`, in the one form that verifiers
-/// understand: the same register is compared, some octets on, and used. The compiler would add up in
-/// another order, and turn "one octet past" into "not less", of which verifiers learn nothing.
+/// understand: the same register is compared, some octets on, and used. The compiler would add up
+/// in another order, and turn "one octet past" into "not less", of which verifiers learn nothing.
 #[inline(always)]
 fn within(from: usize, octets: usize, end: usize) -> Option<usize> {
     let from = hidden(from);

@@ -75,8 +75,8 @@ fn sink(_context: *mut xdp_md) -> u32 {
     XDP_DROP
 }
 
-/// Takes off what the run before put on, gives the frame a flow by chance, and goes on to the program
-/// in the plan's slot of CHAIN.
+/// Takes off what the run before put on, gives the frame a flow by chance, and goes on to the
+/// program in the plan's slot of CHAIN.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 fn prologue(context: *mut xdp_md) -> u32 {

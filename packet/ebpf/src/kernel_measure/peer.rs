@@ -103,6 +103,9 @@ fn mix(mut a: u32, mut b: u32, mut c: u32) -> u32 {
 }
 
 /// Wraps the packet in an IPv4 header and swaps the Ethernet addresses.
+///
+/// # Safety
+/// The context must be the program's.
 #[inline(always)]
 unsafe fn wrap(context: *mut xdp_md, to: u32, entropy: u32) -> u32 {
     // SAFETY: a helper on the program's context; stores lie within the packet, as compared.

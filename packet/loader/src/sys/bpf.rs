@@ -579,8 +579,9 @@ const LIVE_FRAMES: u32 = 1 << 1;
 /// Frames that the kernel takes through a program at a time.
 const LIVE_BATCH: u32 = 64;
 
-/// Takes `frames` copies of a frame through an XDP program as if they had come by an interface, and
-/// lets them go where it sends them (Linux 5.18). Frames are used again as the run before left them.
+/// Takes `frames` copies of a frame through an XDP program as if they had come by an interface,
+/// and lets them go where it sends them (Linux 5.18). Frames are used again as the run before left
+/// them.
 ///
 /// # Errors
 /// What the kernel said.
