@@ -5,3 +5,4 @@ pub mod bpf;
 pub mod ethtool;
 pub mod mapped;
 pub mod netlink;
+pub mod test_run;

@@ -1,4 +1,5 @@
-//! The shield in the life of the packet programs: in force with them, and after a process that died.
+//! The shield in the life of the packet programs: in force with them, and after a process that
+//! died.
 
 use packet_abi::verdict::Reason;
 use packet_loader::Mode;
