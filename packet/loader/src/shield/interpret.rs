@@ -30,6 +30,15 @@ pub enum Outcome {
     Passed = 4,
 }
 
+impl Outcome {
+    /// From its number.
+    #[must_use]
+    pub fn of(number: u32) -> Option<Self> {
+        let all = [Self::Counted, Self::WouldLimit, Self::Dropped, Self::Limited, Self::Passed];
+        all.into_iter().find(|outcome| *outcome as u32 == number)
+    }
+}
+
 /// What becomes of a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Judgement {

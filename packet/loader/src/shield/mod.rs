@@ -16,6 +16,7 @@ pub mod pinned;
 pub mod plan;
 pub mod programs;
 pub mod rule;
+pub mod samples;
 pub mod self_test;
 pub mod synthetic;
 pub mod tables;

@@ -6,3 +6,4 @@ pub mod ethtool;
 pub mod mapped;
 pub mod netlink;
 pub mod test_run;
+pub mod ring;

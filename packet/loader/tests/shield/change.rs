@@ -7,6 +7,8 @@ use packet_abi::maps::{CHAIN, CHAIN_DIRECTOR, CHAIN_LEN, CHAIN_SHIELD};
 use packet_loader::shield::asm::{Asm, R0, R1, R2, R3, R6};
 use packet_loader::shield::bpf::{self, Asks, Kind, Map};
 use packet_loader::shield::frames::Frame;
+use packet_loader::shield::interpret::Outcome;
+use packet_loader::shield::samples::Samples;
 use packet_loader::shield::synthetic;
 use packet_loader::shield::{
     Action, Common, Limit, Match, Options, Own, Per, Prefix, Range, Rate, Rule, Shield,
@@ -208,6 +210,48 @@ fn limits_keep_their_rate_by_the_clock_of_the_kernel() {
     let counters = shield.counters().unwrap()[0].1;
     assert_eq!(counters.matched_packets, 200);
     assert_eq!(counters.limited_packets, counters.dropped_packets);
+}
+
+#[test]
+fn samples_hold_the_head_of_packets_that_matched() {
+    if !harness::allowed("samples_hold_the_head_of_packets_that_matched") {
+        return;
+    }
+    let common = Common::alone().unwrap();
+    let mut samples = Samples::new(common.samples.as_fd()).unwrap();
+    let chain = Chain::new(&common);
+    let mut shield = Shield::new(common, Options::default()).unwrap();
+    let mut rules = [drop_port("all", 53), drop_port("some", 123), drop_port("none", 7)];
+    (rules[0].sample, rules[1].sample) = (1, 4);
+    rules[1].dry_run = true;
+    shield.install(&rules).unwrap();
+    let mut seen = Vec::new();
+    samples.take(|sample| seen.push(sample));
+    assert_eq!(seen, [], "the self-test leaves none");
+    let long = Frame { payload: vec![7; 500], ..to_port(53) };
+    for frame in [&to_port(53), &to_port(7), &to_port(80), &long] {
+        chain.run(frame);
+    }
+    samples.take(|sample| seen.push(sample));
+    let [short, cut] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!(short.head, to_port(53).octets());
+    assert_eq!((cut.octets as usize, &cut.head[..]), (542, &long.octets()[..128]));
+    assert_eq!((short.slot, short.outcome, cut.outcome), (0, Outcome::Dropped, Outcome::Dropped));
+    assert!(short.time > 0 && short.time <= cut.time);
+    // More than the ring holds, in rounds: 4,000 packets, of which some 1,000 are sampled.
+    let mut some = 0;
+    for _ in 0..40 {
+        (0..100).for_each(|_| assert_eq!(chain.run(&to_port(123)), XDP_TX));
+        samples.take(|sample| some += usize::from(sample.outcome == Outcome::Counted));
+    }
+    assert!((800..1200).contains(&some), "{some}");
+    // Without a reader the ring fills up, and packets go on.
+    let before = shield.counters().unwrap()[0].1.dropped_packets;
+    (0..7_000).for_each(|_| assert_eq!(chain.run(&to_port(53)), XDP_DROP));
+    assert_eq!(shield.counters().unwrap()[0].1.dropped_packets, before + 7_000);
+    let mut full = 0;
+    samples.take(|_| full += 1);
+    assert_eq!(full, (1 << 20) / 168, "records of 160 octets and their header");
 }
 
 #[test]

@@ -131,16 +131,9 @@ fn agree(
 /// What the program wrote down.
 fn traced(shared: &Shared, action: u32) -> Judgement {
     let events = (shared.get(1) as usize).min(TRACE_EVENTS_MAX);
-    let outcomes = [
-        Outcome::Counted,
-        Outcome::WouldLimit,
-        Outcome::Dropped,
-        Outcome::Limited,
-        Outcome::Passed,
-    ];
     let event = |at| {
         let word = shared.get(2 + at);
-        ((word >> 8) as usize, outcomes[(word & 0xff) as usize])
+        ((word >> 8) as usize, Outcome::of((word & 0xff) as u32).unwrap())
     };
     assert!(action == 1 || action == 2, "action {action}");
     Judgement { dropped: action == 1, applied: (0..events).map(event).collect() }
