@@ -5,5 +5,5 @@ pub mod bpf;
 pub mod ethtool;
 pub mod mapped;
 pub mod netlink;
-pub mod test_run;
 pub mod ring;
+pub mod test_run;
