@@ -27,8 +27,8 @@ pub struct Policy {
     pub patience: u64,
     /// For how long after the start of a reporting agent what it says about health is disregarded.
     pub agent_grace: u64,
-    /// Where more than this of the active servers are unhealthy at once, the fault is general and
-    /// all stay in. Percent, 0 to 100.
+    /// Where more than this of the active servers are unhealthy at once, or all are, the fault is
+    /// general and all stay in. Percent, 0 to 100.
     pub general_fault_percent: u32,
     /// How much of a server's deviation from the mean load one round corrects. Thousandths.
     pub gain: u32,

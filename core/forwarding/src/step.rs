@@ -112,7 +112,7 @@ impl Table {
                 continue;
             }
             match step.neediest() {
-                Some(owner) if !held => {
+                Some(owner) if !held && step.owning == State::Active => {
                     step.put(index, owner, id);
                     done.moved += 1;
                 }
@@ -144,8 +144,10 @@ impl Table {
                     let keeps = step.is(bucket.second, State::Draining);
                     let second = if keeps { bucket.second } else { 0 };
                     match step.neediest() {
+                        // Where all that live drain, who has connections goes on.
+                        _ if keeps && step.owning == State::Draining => step.put(index, second, 0),
                         Some(owner) => step.put(index, owner, second),
-                        None => step.put(index, second, 0),
+                        None => step.put(index, 0, 0),
                     }
                     done.replaced += 1;
                 }
@@ -205,7 +207,9 @@ struct Step<'a> {
     states: Vec<Option<State>>,
     wants: &'a [u32],
     owned: Vec<u32>,
-    /// Active servers by what they lack; an entry is stale where the number has changed since.
+    /// Who may be given buckets: active servers, or draining ones where none is active.
+    owning: State,
+    /// Those servers by what they lack; an entry is stale where the number has changed since.
     needy: BinaryHeap<(i64, std::cmp::Reverse<u16>)>,
     when: When,
 }
@@ -219,9 +223,12 @@ impl<'a> Step<'a> {
             }
         }
         let owned = table.owned();
-        let mut step = Self { table, states, wants, owned, needy: BinaryHeap::new(), when };
-        let active = fleet.members().iter().filter(|member| member.state == State::Active);
-        step.needy = active.map(|m| (step.need(m.id), std::cmp::Reverse(m.id))).collect();
+        let any_active = states.contains(&Some(State::Active));
+        let owning = if any_active { State::Active } else { State::Draining };
+        let needy = BinaryHeap::new();
+        let mut step = Self { table, states, wants, owned, owning, needy, when };
+        let owning = fleet.members().iter().filter(|member| member.state == owning);
+        step.needy = owning.map(|m| (step.need(m.id), std::cmp::Reverse(m.id))).collect();
         step
     }
 
@@ -245,11 +252,11 @@ impl<'a> Step<'a> {
         self.need(id) < 0
     }
 
-    /// The active server that lacks most.
+    /// The server that lacks most.
     fn neediest(&mut self) -> Option<u16> {
         loop {
             let (need, std::cmp::Reverse(id)) = *self.needy.peek()?;
-            if !self.is(id, State::Active) {
+            if !self.is(id, self.owning) {
                 self.needy.pop();
                 continue;
             }
@@ -284,7 +291,7 @@ impl<'a> Step<'a> {
         self.table.set(index, Bucket::new(first, second), self.when.now);
         // Who lost the bucket lacks more than the heap says, and would not be found.
         if let Ok(id) = u16::try_from(old)
-            && self.is(id, State::Active)
+            && self.is(id, self.owning)
         {
             self.needy.push((self.need(id), std::cmp::Reverse(id)));
         }

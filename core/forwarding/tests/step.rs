@@ -78,6 +78,15 @@ fn a_step_changes_a_bucket_as_its_slots_allow() {
     let both = [Dead, Dead, Active];
     check("both dead: a living third", true, &both, &one, Step::Remove(1), &[(3, 0); 2]);
     check("nobody lives", true, &[Dead, Dead], &one, Step::Remove(1), &[(0, 0); 2]);
+    let none = [Dead, Dead, Draining];
+    check(
+        "a draining third where none is active",
+        true,
+        &none,
+        &one,
+        Step::Remove(1),
+        &[(3, 0); 2],
+    );
     let leaving = [Dead, Draining, Active];
     check("a draining second keeps its slot", true, &leaving, &one, Step::Remove(1), &[(3, 2); 2]);
     check(

@@ -7,8 +7,8 @@ use super::{Observation, Policy, Report};
 /// The servers as a round takes them.
 ///
 /// A server is ill once its agent has said so for long enough, and not because the agent has just
-/// started. Where too many are ill at once nobody is: then it is the site that is overloaded, and
-/// what the ill ones give up would push over the rest.
+/// started. Where too many are ill at once, or all are, nobody is: then it is the site that is
+/// overloaded, and what the ill ones give up would push over the rest.
 pub(super) fn judge(
     policy: &Policy,
     observations: &[Observation],
@@ -26,7 +26,8 @@ pub(super) fn judge(
         }
     }
     let of = observations.iter().filter(active).count();
-    if ill.len() * 100 > of * policy.general_fault_percent as usize {
+    let many = ill.len() * 100 > of * policy.general_fault_percent as usize;
+    if many || (ill.len() == of && of > 0) {
         reports.push(Report::KeptIn { ill: ill.len(), of });
         ill.clear();
     }
