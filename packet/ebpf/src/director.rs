@@ -47,8 +47,9 @@ fn stages<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Result<Verdict, Ve
     let set = service::trafficset(world, leaf, &seen)?;
     let subject = flow::dissect(frame, world, &packet, &seen, &set);
     let mut hops = forward::hops(world, &set, &seen, subject)?;
-    let mut reason = forward::reason(&seen, subject);
-    if hops.first == world.fixed().self_id {
+    let named = subject.named != 0 && hops.first.id == subject.named;
+    let mut reason = forward::reason(&seen, named);
+    if hops.first.id == world.fixed().self_id {
         hops = local::here(frame, world, &packet, &seen, &set, hops, reason)?;
         reason = Reason::SentSecond;
     }

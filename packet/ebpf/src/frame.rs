@@ -15,6 +15,8 @@ unsafe impl Plain for u16 {}
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for u64 {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Plain for [u32; N] {}
 
 /// Defines a header: fields in wire order, as a load gives them, without padding.
 macro_rules! header {
@@ -114,6 +116,51 @@ header!(
         checksum: u16,
         /// Meaning by type: identifier and sequence, or unused and MTU.
         rest: u32,
+    }
+);
+
+header!(
+    /// The outer headers of GUE over IPv4 in words: IPv4, UDP, GUE and the private data before the
+    /// hops. One store, where fields would be twenty.
+    OuterV4, 36, {
+        /// IPv4.
+        ip: [u32; 5],
+        /// UDP.
+        udp: [u32; 2],
+        /// GUE.
+        gue: [u32; 2],
+    }
+);
+
+header!(
+    /// The same over IPv6.
+    OuterV6, 56, {
+        /// IPv6.
+        ip: [u32; 10],
+        /// UDP.
+        udp: [u32; 2],
+        /// GUE.
+        gue: [u32; 2],
+    }
+);
+
+header!(
+    /// IPv4 and UDP, of FOU.
+    FooV4, 28, {
+        /// IPv4.
+        ip: [u32; 5],
+        /// UDP.
+        udp: [u32; 2],
+    }
+);
+
+header!(
+    /// IPv6 and UDP, of FOU.
+    FooV6, 48, {
+        /// IPv6.
+        ip: [u32; 10],
+        /// UDP.
+        udp: [u32; 2],
     }
 );
 

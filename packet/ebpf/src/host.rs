@@ -147,8 +147,8 @@ impl World<HostFrame> for HostWorld {
         self.sets.get(index as usize).copied()
     }
 
-    fn server(&self, index: u32) -> Option<Server> {
-        self.servers.get(index as usize).copied()
+    fn server(&self, index: u32) -> Option<&Server> {
+        self.servers.get(index as usize)
     }
 
     fn bucket(&self, index: u32) -> Option<Bucket> {

@@ -63,7 +63,7 @@ pub trait World<F> {
     /// A trafficset.
     fn trafficset(&self, index: u32) -> Option<Trafficset>;
     /// A server.
-    fn server(&self, index: u32) -> Option<Server>;
+    fn server(&self, index: u32) -> Option<&Server>;
     /// A bucket.
     fn bucket(&self, index: u32) -> Option<Bucket>;
     /// Whether this host has a socket for a flow. `ack` is where to find the segment that may carry

@@ -246,8 +246,8 @@ impl<F: Frame> World<F> for Kernel {
     }
 
     #[inline(always)]
-    fn server(&self, index: u32) -> Option<Server> {
-        SERVERS.get(self.generation.servers_base.wrapping_add(index)).copied()
+    fn server(&self, index: u32) -> Option<&Server> {
+        SERVERS.get(self.generation.servers_base.wrapping_add(index))
     }
 
     #[inline(always)]

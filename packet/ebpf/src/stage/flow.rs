@@ -6,7 +6,7 @@ use crate::stage::parse::Packet;
 use crate::world::World;
 use packet_abi::flow::Sip;
 use packet_abi::net::{PROTOCOL_TCP, PROTOCOL_UDP, TCP_LEN, TCP_SYN, UDP_LEN};
-use packet_abi::tables::{Dissector, SERVER_ID_MAX, Server};
+use packet_abi::tables::{Dissector, SERVER_ID_MAX};
 use packet_abi::verdict::{Reason, Verdict};
 use packet_abi::{Flow, Trafficset};
 
@@ -48,7 +48,7 @@ pub struct Seen {
 pub struct Subject {
     /// Hash of what identifies the flow.
     pub hash: u64,
-    /// The server that the connection id names; 0 is none.
+    /// The server that the connection id names, dead or alive; 0 is none.
     pub named: u32,
 }
 
@@ -121,18 +121,10 @@ pub fn dissect<F: Frame, W: World<F>>(
                 return Subject { hash, named };
             }
         } else if let Some(id) = quic_server(frame, set, payload, end) {
-            named = if lives(world, id) { id } else { 0 };
+            named = id;
         }
     }
     Subject { hash: seen.flow.hash(&world.fixed().key), named }
-}
-
-/// Whether packets may be sent to a server.
-#[inline(always)]
-pub(crate) fn lives<F, W: World<F>>(world: &W, id: u32) -> bool {
-    world
-        .server(id)
-        .is_some_and(|server| server.flags & (Server::PRESENT | Server::DEAD) == Server::PRESENT)
 }
 
 /// The server that a routable connection id names (QUIC-LB, plaintext form).

@@ -1,31 +1,42 @@
 //! Stage 4: where a packet goes. A hash picks a bucket, a bucket has two slots, dead servers are
 //! passed over.
 
-use crate::stage::flow::{Seen, Subject, Way, lives};
+use crate::stage::flow::{Seen, Subject, Way};
 use crate::world::World;
-use packet_abi::Trafficset;
 use packet_abi::net::PROTOCOL_UDP;
 use packet_abi::verdict::{Reason, Verdict};
+use packet_abi::{Server, Trafficset};
 
-/// Servers a packet is to visit; the second is 0 where there is none.
+/// A server that a packet is to visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hops {
+pub struct Hop<'a> {
+    /// Its id.
+    pub id: u32,
+    /// What the tables say of it.
+    pub server: &'a Server,
+}
+
+/// Servers a packet is to visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hops<'a> {
     /// Where it goes first.
-    pub first: u32,
+    pub first: Hop<'a>,
     /// Where it goes if the first has no socket for it.
-    pub second: u32,
+    pub second: Option<Hop<'a>>,
 }
 
 /// The hops of a packet.
 #[inline(always)]
-pub fn hops<F, W: World<F>>(
-    world: &W,
+pub fn hops<'a, F, W: World<F>>(
+    world: &'a W,
     set: &Trafficset,
     seen: &Seen,
     subject: Subject,
-) -> Result<Hops, Verdict> {
+) -> Result<Hops<'a>, Verdict> {
     if subject.named != 0 {
-        return Ok(Hops { first: subject.named, second: 0 });
+        if let Some(first) = living(world, subject.named) {
+            return Ok(Hops { first, second: None });
+        }
     }
     let index = set.table_base.wrapping_add(slot(set, subject.hash));
     let bucket = world.bucket(index).ok_or(Verdict::Drop(Reason::BadTable))?;
@@ -41,15 +52,20 @@ pub fn hops<F, W: World<F>>(
             (first, second) = (second, first);
         }
     }
-    living(world, first, second)
+    // Both are asked for before either is judged, so that the loads of both are under way together.
+    match (living(world, first), living(world, second)) {
+        (Some(first), second) => Ok(Hops { first, second }),
+        (None, Some(second)) => Ok(Hops { first: second, second: None }),
+        (None, None) => Err(Verdict::Drop(Reason::NoServer)),
+    }
 }
 
-/// Why a packet is sent to its first hop.
+/// Why a packet is sent to its first hop, which its connection id may have named.
 #[inline(always)]
 #[must_use]
-pub fn reason(seen: &Seen, subject: Subject) -> Reason {
+pub fn reason(seen: &Seen, named: bool) -> Reason {
     match seen.way {
-        _ if subject.named != 0 => Reason::SentId,
+        _ if named => Reason::SentId,
         Way::Error => Reason::SentError,
         Way::Fragment => Reason::SentFragment,
         Way::Part | Way::Start => Reason::SentFirst,
@@ -68,15 +84,16 @@ pub fn slot(set: &Trafficset, hash: u64) -> u32 {
     }
 }
 
-/// Leaves out slots whose server is dead or unknown.
+/// A server that packets may be sent to. Id 0 is never present.
 #[inline(always)]
-fn living<F, W: World<F>>(world: &W, first: u32, second: u32) -> Result<Hops, Verdict> {
-    let second = if second != 0 && lives(world, second) { second } else { 0 };
-    if first != 0 && lives(world, first) {
-        Ok(Hops { first, second })
-    } else if second != 0 {
-        Ok(Hops { first: second, second: 0 })
+fn living<F, W: World<F>>(world: &W, id: u32) -> Option<Hop<'_>> {
+    if id == 0 {
+        return None;
+    }
+    let server = world.server(id)?;
+    if server.flags & (Server::PRESENT | Server::DEAD) == Server::PRESENT {
+        Some(Hop { id, server })
     } else {
-        Err(Verdict::Drop(Reason::NoServer))
+        None
     }
 }

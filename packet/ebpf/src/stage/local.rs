@@ -13,31 +13,31 @@ use packet_abi::verdict::{Reason, Verdict};
 /// Keeps the packet here, by the verdict, or gives the hop it has to go. `reason` is why it came to
 /// its first hop.
 #[inline(always)]
-pub fn here<F: Frame, W: World<F>>(
+pub fn here<'a, F: Frame, W: World<F>>(
     frame: &F,
     world: &W,
     packet: &Packet,
     seen: &Seen,
     set: &Trafficset,
-    hops: Hops,
+    hops: Hops<'a>,
     reason: Reason,
-) -> Result<Hops, Verdict> {
+) -> Result<Hops<'a>, Verdict> {
     if reason == Reason::SentId {
         return Err(Verdict::Local(Reason::LocalId));
     }
     if seen.way == Way::Start && set.flags & (Trafficset::COOKIES | Trafficset::COOKIES_AUTO) != 0 {
         return Err(Verdict::Reply(Reason::CookieSent));
     }
-    if hops.second == 0 {
+    let Some(second) = hops.second else {
         return Err(Verdict::Local(Reason::LocalOnlyHop));
-    }
+    };
     if seen.way == Way::Start {
         return Err(Verdict::Local(Reason::LocalSyn));
     }
     match world.socket(frame, &seen.flow, segment(packet, seen)) {
         Socket::Found | Socket::TimeWait => Err(Verdict::Local(Reason::LocalSocket)),
         Socket::Cookie => Err(Verdict::Local(Reason::LocalCookie)),
-        Socket::None => Ok(Hops { first: hops.second, second: 0 }),
+        Socket::None => Ok(Hops { first: second, second: None }),
     }
 }
 
