@@ -33,10 +33,10 @@ pub fn hops<'a, F, W: World<F>>(
     seen: &Seen,
     subject: Subject,
 ) -> Result<Hops<'a>, Verdict> {
-    if subject.named != 0 {
-        if let Some(first) = living(world, subject.named) {
-            return Ok(Hops { first, second: None });
-        }
+    if subject.named != 0
+        && let Some(first) = living(world, subject.named)
+    {
+        return Ok(Hops { first, second: None });
     }
     let index = set.table_base.wrapping_add(slot(set, subject.hash));
     let bucket = world.bucket(index).ok_or(Verdict::Drop(Reason::BadTable))?;
