@@ -32,6 +32,7 @@
 //! tables serve on, and `go_live` replaces the programs between two packets.
 
 pub mod attach;
+pub mod capture;
 pub mod counters;
 pub mod features;
 pub mod layout;

@@ -85,7 +85,15 @@ pub struct Home {
 /// Held by whoever changes what is pinned; given back on drop, and by death.
 #[derive(Debug)]
 pub struct Lock {
-    _folder: OwnedFd,
+    folder: OwnedFd,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would leave it to a child that was forked in this moment and has not yet
+        // begun its own program. An error leaves the lock to the close that follows.
+        let _ = flock(&self.folder, FlockOperation::Unlock);
+    }
 }
 
 impl Home {
@@ -285,7 +293,7 @@ pub(crate) fn lock_folder(path: &Path) -> Result<Lock, PinError> {
     let folder =
         open(path, flags, Mode::empty()).map_err(|error| refused("open", path)(error.into()))?;
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _folder: folder }),
+        Ok(()) => Ok(Lock { folder }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(PinError::Locked { path: path.to_owned() }),
         Err(error) => Err(refused("lock", path)(error.into())),
     }

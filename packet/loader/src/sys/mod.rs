@@ -5,5 +5,6 @@ pub mod bpf;
 pub mod ethtool;
 pub mod mapped;
 pub mod netlink;
+pub mod perf;
 pub mod ring;
 pub mod test_run;

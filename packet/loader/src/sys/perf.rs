@@ -63,10 +63,10 @@ impl Ring {
             format: u64,
             flags: u64,
             wakeup: u32,
-            rest: [u32; 9],
+            rest: [u32; 10],
             clock: i32,
         }
-        const { assert!(size_of::<Attributes>() == 96) };
+        const { assert!(size_of::<Attributes>() == 96 && std::mem::offset_of!(Attributes, clock) == 92) };
         let attributes = Attributes {
             kind: SOFTWARE,
             size: size_of::<Attributes>() as u32,
@@ -99,7 +99,9 @@ impl Ring {
     }
 
     fn map(fd: OwnedFd) -> io::Result<Self> {
-        let page = rustix::param::page_size();
+        // SAFETY: asks for a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let page = usize::try_from(page).map_err(|_| io::ErrorKind::Unsupported)?;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel chooses the place, so that no memory in use is replaced.
         let memory = unsafe {
@@ -136,7 +138,7 @@ impl Ring {
     }
 
     /// The next record, if there is one.
-    pub fn next(&mut self) -> Option<Record> {
+    pub fn take(&mut self) -> Option<Record> {
         let head = self.place(HEAD_AT).load(Ordering::Acquire);
         let mut tail = self.place(TAIL_AT).load(Ordering::Relaxed);
         while tail < head {
