@@ -33,6 +33,7 @@
 
 pub mod attach;
 pub mod capture;
+pub mod cookies;
 pub mod counters;
 pub mod features;
 pub mod layout;

@@ -4,15 +4,20 @@
 use crate::layout::{self, Layout};
 use crate::object::{ObjectError, Parsed, Programs};
 use crate::pins::{Home, Lock, PinError, Set};
-use crate::publish::{Tables, TablesError};
+use crate::publish::{PublishError, Published, Tables, TablesError};
 use crate::settings::{Capacities, Settings};
 use crate::sys::bpf::{self, Shape};
 use crate::upgrade::{self, Found};
 use crate::{attach, features};
-use packet_abi::maps;
+use core_forwarding::Image;
+use packet_abi::{Trafficset, maps};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+
+/// Flags of trafficsets that want SYN cookies.
+const COOKIE_FLAGS: u32 = Trafficset::COOKIES | Trafficset::COOKIES_AUTO;
+const COOKIE_HELPERS: &str = "SYN cookies for programs (bpf_tcp_raw_gen_syncookie_ipv4)";
 
 /// Why nothing was loaded. What ran before goes on.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,12 @@ pub enum LoadError {
     /// The map that describes the pins.
     #[error("the kernel did not keep the description of the pins")]
     Layout(#[source] io::Error),
+    /// The tables.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    /// What the tables want.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// A slot of a chain.
     #[error("the kernel did not store a program in a slot of {map}")]
     Slot {
@@ -149,6 +160,53 @@ impl Loaded {
         &self.layout
     }
 
+    /// Publishes a generation in `tables`, which are [`Self::tables`], and fills or empties the
+    /// slots of the chain that only some trafficsets need.
+    ///
+    /// # Errors
+    /// [`PublishError`] of [`Tables::publish`], or that the kernel has no SYN cookies for programs.
+    pub fn publish(
+        &self,
+        tables: &mut Tables,
+        generation: u64,
+        image: &Image,
+    ) -> Result<Published, PublishError> {
+        let wants = |set: &Trafficset| set.flags & COOKIE_FLAGS != 0;
+        let wanted = image.sets.iter().any(wants);
+        if wanted {
+            // Before a packet can ask for it.
+            self.set_cookies(true)?;
+        }
+        let published = tables.publish(generation, image)?;
+        if !wanted {
+            self.set_cookies(false)?;
+        }
+        Ok(published)
+    }
+
+    /// Fills or empties the slots of SYN cookies.
+    fn set_cookies(&self, on: bool) -> Result<(), PublishError> {
+        let failed = |source| PublishError::Slot { map: maps::CHAIN, source };
+        let chain = self.map(maps::CHAIN).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        // The one that answers stands there as long as one decides that it shall.
+        let mut slots = [
+            (maps::CHAIN_COOKIE_ANSWER, &self.programs.cookie_answer),
+            (maps::CHAIN_COOKIE, &self.programs.cookie),
+        ];
+        if !on {
+            slots.reverse();
+        }
+        for (slot, program) in slots {
+            match program {
+                Some(program) if on => bpf::store_fd(chain, slot, program.as_fd()),
+                None if on => return Err(features::missing(COOKIE_HELPERS, "6.0").into()),
+                _ => bpf::empty_slot(chain, slot),
+            }
+            .map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Whether the tables are new and empty, so that a generation must be published before
     /// [`Self::go_live`].
     #[must_use]
@@ -171,6 +229,9 @@ impl Loaded {
     pub(crate) fn store_chain(&self) -> Result<(), LoadError> {
         let failed = |source| LoadError::Slot { map: maps::CHAIN, source };
         let chain = self.map(maps::CHAIN).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let current = self.tables()?.image();
+        let cookies = current.sets.iter().any(|set| set.flags & COOKIE_FLAGS != 0);
+        self.set_cookies(cookies)?;
         // What the director goes on to stands there before it does.
         let slots = [
             (maps::CHAIN_TOO_BIG, &self.programs.too_big),

@@ -71,6 +71,10 @@ pub struct Programs {
     pub director: OwnedFd,
     /// XDP: answers packets that the director cannot send on.
     pub too_big: OwnedFd,
+    /// XDP: decides about SYNs that are to be answered by cookie. `None` before Linux 6.0.
+    pub cookie: Option<OwnedFd>,
+    /// XDP: answers them.
+    pub cookie_answer: Option<OwnedFd>,
     /// TC: the redirector.
     pub redirector: OwnedFd,
     /// XDP: captures.
@@ -81,15 +85,18 @@ pub struct Programs {
 
 impl Programs {
     /// Names and descriptors.
-    pub(crate) fn all(&self) -> [(&'static str, BorrowedFd<'_>); 6] {
-        [
-            ("root", self.root.as_fd()),
-            ("director", self.director.as_fd()),
-            ("too_big", self.too_big.as_fd()),
-            ("redirector", self.redirector.as_fd()),
-            ("tap_xdp", self.tap_xdp.as_fd()),
-            ("tap_tc", self.tap_tc.as_fd()),
-        ]
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        let always = [
+            ("root", &self.root),
+            ("director", &self.director),
+            ("too_big", &self.too_big),
+            ("redirector", &self.redirector),
+            ("tap_xdp", &self.tap_xdp),
+            ("tap_tc", &self.tap_tc),
+        ];
+        let cookies = [("cookie", &self.cookie), ("cookie_answer", &self.cookie_answer)];
+        let some = cookies.into_iter().filter_map(|(name, fd)| Some((name, fd.as_ref()?)));
+        always.into_iter().chain(some).map(|(name, fd)| (name, fd.as_fd()))
     }
 }
 
@@ -170,6 +177,8 @@ impl Parsed {
             root: load_one(&self.object, "root")?,
             director: load_one(&self.object, "director")?,
             too_big: load_one(&self.object, "too_big")?,
+            cookie: load_optional(&self.object, "cookie")?,
+            cookie_answer: load_optional(&self.object, "cookie_answer")?,
             redirector: load_one(&self.object, "redirector")?,
             tap_xdp: load_one(&self.object, "tap_xdp")?,
             tap_tc: load_one(&self.object, "tap_tc")?,
@@ -245,6 +254,15 @@ fn load_one(object: &Object, name: &'static str) -> Result<OwnedFd, ObjectError>
             source: refusal.error,
         },
     })
+}
+
+/// A program that calls what older kernels lack, and that few want; `None` where it is refused for
+/// that.
+fn load_optional(object: &Object, name: &'static str) -> Result<Option<OwnedFd>, ObjectError> {
+    match load_one(object, name) {
+        Err(ObjectError::Feature(_)) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// `BPF_F_XDP_HAS_FRAGS`: the program takes packets of several pages.

@@ -10,6 +10,7 @@
 //!
 //! A process that dies at any point leaves the old generation in force, or the new one.
 
+use crate::features::FeatureError;
 use crate::pins::{Home, PinError};
 use crate::sys::bpf::Grace;
 use crate::sys::mapped::Mapped;
@@ -74,6 +75,18 @@ pub enum PublishError {
         index: u32,
         /// Buckets of all tables.
         len: u32,
+    },
+    /// The kernel lacks what a trafficset wants.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+    /// A slot of the chain.
+    #[error("the kernel did not change a slot of {map}")]
+    Slot {
+        /// The map.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// The kernel did not wait.
     #[error("the kernel did not wait for the programs under way; the new generation is in force")]

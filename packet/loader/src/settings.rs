@@ -13,6 +13,13 @@ pub const MTU: u32 = 1500;
 /// new flows of every client behind a short path, too few to be of use as a reflector.
 pub const TOO_BIG_RATE: u32 = 1000;
 
+/// SYNs in a second and on a CPU past which `syn_cookies = "auto"` answers by cookie, unless the
+/// configuration says another number: a tenth of what fills the usual queue of a listener (4,096)
+/// while a client's round trip of 100 ms passes, on one CPU of four.
+pub const SYN_RATE: u32 = 1000;
+/// Window scale that says that cookies carry no options.
+pub const NO_WINDOW_SCALE: u32 = 255;
+
 /// The constants of the programs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -33,6 +40,11 @@ pub struct Settings {
     pub netns: i32,
     /// "Too big" replies per second and CPU.
     pub too_big_rate: u32,
+    /// SYNs per second and CPU past which `syn_cookies = "auto"` answers by cookie.
+    pub syn_rate: u32,
+    /// Window scale that this host's listeners choose, or [`NO_WINDOW_SCALE`]; see
+    /// [`crate::cookies::window_scale`].
+    pub cookie_wscale: u32,
 }
 
 impl Settings {
@@ -48,6 +60,8 @@ impl Settings {
             mtu: MTU,
             netns: -1,
             too_big_rate: TOO_BIG_RATE,
+            syn_rate: SYN_RATE,
+            cookie_wscale: NO_WINDOW_SCALE,
         }
     }
 
@@ -70,6 +84,8 @@ impl Settings {
             (constants::MTU, self.mtu.to_ne_bytes().to_vec()),
             (constants::NETNS, self.netns.to_ne_bytes().to_vec()),
             (constants::TOO_BIG_RATE, self.too_big_rate.to_ne_bytes().to_vec()),
+            (constants::SYN_RATE, self.syn_rate.to_ne_bytes().to_vec()),
+            (constants::COOKIE_WSCALE, self.cookie_wscale.to_ne_bytes().to_vec()),
         ]
     }
 
@@ -81,12 +97,13 @@ impl Settings {
         let sizes = u64::from(self.mtu) | u64::from(self.too_big_rate) << 32;
         let Address { high, low } = self.address;
         let netns = u64::from(self.netns as u32);
-        [self.key.first, self.key.second, high, low, ports, sizes, netns, 0]
+        let cookies = u64::from(self.syn_rate) | u64::from(self.cookie_wscale) << 32;
+        [self.key.first, self.key.second, high, low, ports, sizes, netns, cookies]
     }
 
     /// From [`Self::words`].
     pub(crate) const fn of_words(words: [u64; 8]) -> Self {
-        let [first, second, high, low, ports, sizes, netns, _] = words;
+        let [first, second, high, low, ports, sizes, netns, cookies] = words;
         Self {
             key: HashKey { first, second },
             self_id: ports as u16,
@@ -96,6 +113,8 @@ impl Settings {
             mtu: sizes as u32,
             netns: netns as u32 as i32,
             too_big_rate: (sizes >> 32) as u32,
+            syn_rate: cookies as u32,
+            cookie_wscale: (cookies >> 32) as u32,
         }
     }
 }
@@ -113,6 +132,8 @@ impl fmt::Debug for Settings {
             .field("mtu", &self.mtu)
             .field("netns", &self.netns)
             .field("too_big_rate", &self.too_big_rate)
+            .field("syn_rate", &self.syn_rate)
+            .field("cookie_wscale", &self.cookie_wscale)
             .finish()
     }
 }
@@ -169,6 +190,7 @@ mod tests {
         let key = HashKey { first: 0x0123_4567_89ab_cdef, second: 0xfedc_ba98_7654_3210 };
         let mut settings = Settings::new(key, 4095, address);
         (settings.mtu, settings.netns, settings.too_big_rate) = (9000, -1, 17);
+        (settings.syn_rate, settings.cookie_wscale) = (u32::MAX, 7);
         assert_eq!(Settings::of_words(settings.words()), settings);
         let shown = format!("{settings:?}");
         assert!(!shown.contains("123456789") && !shown.contains("81985529216486895"), "{shown}");

@@ -13,8 +13,10 @@ mod world;
 
 use flood::{Flood, wait_until};
 use packet_abi::verdict::Reason;
+use packet_abi::{Trafficset, maps};
 use packet_loader::attach::AttachError;
 use packet_loader::pins::PinError;
+use packet_loader::sys::bpf;
 use packet_loader::sys::netlink::{self, XdpMode};
 use packet_loader::{
     Capacities, Counters, EMBEDDED, Home, Loaded, Mode, Tables, attached, detach, load,
@@ -79,6 +81,33 @@ fn publishing_under_load_loses_nothing() {
 }
 
 #[test]
+fn cookie_programs_stand_in_the_chain_while_a_trafficset_wants_them() {
+    within("cookie_programs_stand_in_the_chain_while_a_trafficset_wants_them", |world| {
+        let home = world.home();
+        let (loaded, mut tables) = live(&home, 2);
+        let chain = loaded.map(maps::CHAIN).unwrap();
+        let slots = [maps::CHAIN_COOKIE, maps::CHAIN_COOKIE_ANSWER];
+        let filled = || slots.map(|slot| bpf::slot_id(chain, slot).unwrap().is_some());
+        let mut wanting = image(2);
+        wanting.sets[0].flags |= Trafficset::COOKIES_AUTO;
+        wanting.checksum = wanting.parts().checksum();
+        assert_eq!(filled(), [false; 2]);
+        loaded.publish(&mut tables, 2, &wanting).unwrap();
+        assert_eq!(filled(), [true; 2]);
+        drop((loaded, tables));
+        // A later loading goes on with what the tables in force want.
+        let mut loaded = start(&home);
+        let mut tables = loaded.tables().unwrap();
+        loaded.go_live(&["edge0"], Mode::Native).unwrap();
+        let chain = loaded.map(maps::CHAIN).unwrap();
+        let filled = || slots.map(|slot| bpf::slot_id(chain, slot).unwrap().is_some());
+        assert_eq!(filled(), [true; 2]);
+        loaded.publish(&mut tables, 3, &image(2)).unwrap();
+        assert_eq!(filled(), [false; 2]);
+    });
+}
+
+#[test]
 fn replacing_the_programs_under_load_loses_nothing() {
     within("replacing_the_programs_under_load_loses_nothing", |world| {
         let home = world.home();
@@ -121,13 +150,14 @@ fn packets_go_on_after_the_loader_was_killed_while_it_published() {
         drop(live(&home, 2));
         let flood = Flood::start(&world);
         let mut last = 1;
+        let images = [image(2), image(3)];
         for _ in 0..3 {
             let publisher = world::fork(|| {
                 let loaded = start(&home);
                 let mut tables = loaded.tables().unwrap();
                 loop {
                     let generation = tables.descriptor().generation + 1;
-                    tables.publish(generation, &image(2 + (generation % 2) as u16)).unwrap();
+                    tables.publish(generation, &images[generation as usize % 2]).unwrap();
                 }
             });
             let tables = Tables::open(&home).unwrap();

@@ -181,7 +181,7 @@ pub(crate) fn image(to: u16) -> Image {
     Image::build(known, &[set], Room::default()).unwrap()
 }
 
-/// A process that does something until it is killed.
+/// A process that does something until it is killed, at the latest when this is dropped.
 pub(crate) struct Forked(i32);
 
 /// Starts a copy of this process that runs `job` on this thread's namespaces.
@@ -191,6 +191,8 @@ pub(crate) fn fork(job: impl FnOnce()) -> Forked {
     match unsafe { libc::fork() } {
         -1 => panic!("no further process: {}", std::io::Error::last_os_error()),
         0 => {
+            // SAFETY: the copy ends when the thread that made it does, however that ends.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
             job();
             // SAFETY: ends the copy at once.
             unsafe { libc::_exit(0) }
@@ -202,11 +204,16 @@ pub(crate) fn fork(job: impl FnOnce()) -> Forked {
 impl Forked {
     /// Kills it without a chance to clean up, and waits for its end.
     pub(crate) fn kill(self) {
-        // SAFETY: our own child, which has not been waited for.
-        let answers = unsafe {
-            let killed = libc::kill(self.0, libc::SIGKILL);
-            (killed, libc::waitpid(self.0, std::ptr::null_mut(), 0))
-        };
-        assert_eq!(answers, (0, self.0));
+        drop(self);
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        // SAFETY: our own child, which nobody else waits for.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, std::ptr::null_mut(), 0);
+        }
     }
 }
