@@ -14,8 +14,8 @@ const WINDOW_BITS: u32 = 15;
 const PLAIN_TIMESTAMPS: u32 = 2;
 
 /// The window scale that listeners of this network namespace choose, or [`NO_WINDOW_SCALE`] where
-/// cookies carry no options: `net.ipv4.tcp_timestamps` is not 2, so that the kernel moves timestamps
-/// by a secret.
+/// cookies carry no options: `net.ipv4.tcp_timestamps` is not 2, so that the kernel moves
+/// timestamps by a secret.
 #[must_use]
 pub fn window_scale() -> u32 {
     let number = |name: &str, at: usize| {

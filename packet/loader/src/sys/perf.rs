@@ -66,7 +66,8 @@ impl Ring {
             rest: [u32; 10],
             clock: i32,
         }
-        const { assert!(size_of::<Attributes>() == 96 && std::mem::offset_of!(Attributes, clock) == 92) };
+        const CLOCK_AT: usize = std::mem::offset_of!(Attributes, clock);
+        const { assert!(size_of::<Attributes>() == 96 && CLOCK_AT == 92) };
         let attributes = Attributes {
             kind: SOFTWARE,
             size: size_of::<Attributes>() as u32,
