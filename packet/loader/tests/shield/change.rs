@@ -8,11 +8,13 @@ use packet_loader::shield::asm::{Asm, R0, R1, R2, R3, R6};
 use packet_loader::shield::bpf::{self, Asks, Kind, Map};
 use packet_loader::shield::frames::Frame;
 use packet_loader::shield::interpret::Outcome;
+use packet_loader::shield::plan;
+use packet_loader::shield::programs::Trial;
 use packet_loader::shield::samples::Samples;
-use packet_loader::shield::synthetic;
 use packet_loader::shield::{
     Action, Common, Limit, Match, Options, Own, Per, Prefix, Range, Rate, Rule, Shield,
 };
+use packet_loader::shield::{self_test, synthetic};
 
 use crate::harness::{self, Random};
 
@@ -210,6 +212,44 @@ fn limits_keep_their_rate_by_the_clock_of_the_kernel() {
     let counters = shield.counters().unwrap()[0].1;
     assert_eq!(counters.matched_packets, 200);
     assert_eq!(counters.limited_packets, counters.dropped_packets);
+}
+
+#[test]
+fn a_program_that_is_not_what_the_rules_say_is_refused() {
+    if !harness::allowed("a_program_that_is_not_what_the_rules_say_is_refused") {
+        return;
+    }
+    let rule = drop_port("dns", 53);
+    let mut dry = rule.clone();
+    dry.dry_run = true;
+    let other = drop_port("dns", 54);
+    let all = Rule::new("dns", Match::default(), Action::Drop);
+    for (program, rules, says) in [
+        (&rule, &rule, None),
+        (&other, &rule, Some("pass the test frame for rule `dns`, which by the rules must drop")),
+        (&dry, &rule, Some("which by the rules must drop")),
+        (&rule, &dry, Some("which by the rules must pass")),
+        (&all, &rule, Some("drop the test frame for an IPv6 neighbour solicitation")),
+        (&dry, &other_dry(), Some("test frames for rule `dns`, which by the rules are")),
+    ] {
+        let (program, rules) = (std::slice::from_ref(program), std::slice::from_ref(rules));
+        let places = harness::places(program);
+        let parts = plan::plan(program, &places).unwrap();
+        let trial = Trial::new(parts, &places, false, None).unwrap();
+        let refused = self_test::run(&trial, rules, &places).err().map(|e| e.to_string());
+        match says {
+            None => assert_eq!(refused, None),
+            Some(says) => {
+                assert!(refused.as_ref().is_some_and(|e| e.contains(says)), "{refused:?}")
+            }
+        }
+    }
+}
+
+fn other_dry() -> Rule {
+    let mut rule = drop_port("dns", 54);
+    rule.dry_run = true;
+    rule
 }
 
 #[test]
