@@ -1,7 +1,7 @@
 //! The request plane as a whole: workers with their sockets, and the plan they follow.
 
 use crate::knock::{self, KnockError};
-use crate::listen::{self, Left};
+use crate::listen::{self, Left, Queue};
 use crate::plan::{Kept, ListenerPlan, Plan, same_sockets};
 use crate::timer::TICK;
 use crate::tls::TlsError;
@@ -359,7 +359,7 @@ async fn obey(
             command = inbox.recv() => match command {
                 None => break,
                 Some(Command::Listen { sockets, listener, socket }) => {
-                    let Ok(socket) = tokio::net::TcpListener::from_std(socket) else { continue };
+                    let Ok(socket) = Queue::watch(socket) else { continue };
                     let (stop, stopped) = oneshot::channel();
                     let local = worker.local(&listener);
                     let task = listen::accept(worker.clone(), local, socket, stopped);

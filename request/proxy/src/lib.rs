@@ -20,6 +20,7 @@ mod sources;
 mod splice;
 mod stage;
 mod stream;
+mod tcp;
 mod timer;
 mod tls;
 mod tunnel;

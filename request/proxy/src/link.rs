@@ -227,10 +227,7 @@ impl Link<'_> {
     /// Makes the end of the connection or stream one that nobody takes for the end of a message.
     pub(crate) fn abort(&mut self) {
         match self {
-            Link::H1(h1) => {
-                // A socket that is closed already cannot be told.
-                let _ = process_runtime::sockets::reset_on_close(h1.stream.tcp());
-            }
+            Link::H1(h1) => h1.stream.tcp_mut().reset_on_close(),
             Link::H2(h2) => h2.abort(),
         }
     }

@@ -9,6 +9,7 @@ use crate::link::H1Link;
 use crate::sniff;
 use crate::sources::{Full, Place};
 use crate::stream::Stream;
+use crate::tcp::Tcp;
 use crate::timer::Timer;
 use crate::tls::{
     self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, Session, TlsPolicy, TlsStream,
@@ -17,10 +18,43 @@ use crate::worker::{ACCEPT_PAUSE, Local, Worker};
 use core_model::config::Protocol;
 use process_runtime::metrics::Limit;
 use process_runtime::retire;
-use std::net::SocketAddr;
+use rustix::net::SocketFlags;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
 use tokio::sync::oneshot;
+
+/// A listening socket.
+///
+/// tokio's own gives connections that have joined the reactor, which most of a single request need
+/// not. Its streams take any call that may have to wait, hence one of them holds the socket.
+pub(crate) struct Queue(tokio::net::TcpStream);
+
+impl Queue {
+    /// Watches a socket, which must not block.
+    ///
+    /// # Errors
+    /// The reactor cannot take one more (epoll_ctl(2)).
+    pub(crate) fn watch(listener: TcpListener) -> io::Result<Self> {
+        tokio::net::TcpStream::from_std(OwnedFd::from(listener).into()).map(Self)
+    }
+
+    /// Waits for a connection.
+    async fn take(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let accept = || Ok(rustix::net::acceptfrom_with(&self.0, flags)?);
+        let (tcp, peer) = self.0.async_io(Interest::READABLE, accept).await?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        Ok((tcp.into(), peer.ok_or(io::ErrorKind::ConnectionAborted)?))
+    }
+
+    /// The socket, which nobody watches any more.
+    fn into_std(self) -> io::Result<TcpListener> {
+        Ok(OwnedFd::from(self.0.into_std()?).into())
+    }
+}
 
 /// The word that another process goes on accepting from a socket.
 #[derive(Debug)]
@@ -32,14 +66,14 @@ pub(crate) struct Left;
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     mut local: Rc<Local>,
-    listener: TcpListener,
+    queue: Queue,
     stop: oneshot::Receiver<Left>,
 ) {
     let mut stop = stop;
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = listener.accept() => accepted,
+            accepted = queue.take() => accepted,
             stopped = &mut stop => match stopped {
                 Ok(Left) => return,
                 Err(_) => break,
@@ -57,13 +91,8 @@ pub(crate) async fn accept(
             }
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
-    retire::retire(listener, |tcp, peer| {
-        if let Ok(tcp) = TcpStream::from_std(tcp) {
-            arrive(&worker, &local, tcp, peer);
-        }
-    })
-    .await;
+    let Ok(listener) = queue.into_std() else { return };
+    retire::retire(listener, |tcp, peer| arrive(&worker, &local, tcp, peer)).await;
 }
 
 /// Whether an error of `accept` concerns one connection only (accept(2)).
@@ -78,9 +107,12 @@ fn is_transient(error: &std::io::Error) -> bool {
 /// Starts a task for a new connection, where the limits of its listener allow one.
 fn arrive(worker: &Rc<Worker>, local: &Rc<Local>, tcp: TcpStream, socket: SocketAddr) {
     if worker.shared.knocks.is(socket) {
-        tokio::task::spawn_local(knock::answer(tcp));
+        if let Ok(tcp) = tokio::net::TcpStream::from_std(tcp) {
+            tokio::task::spawn_local(knock::answer(tcp));
+        }
         return;
     }
+    let tcp = Tcp::from(tcp);
     let stats = local.plan.stats.shard(worker.index);
     stats.accepted.inc();
     let limits = &local.plan.config.limits;
@@ -111,13 +143,7 @@ fn arrive(worker: &Rc<Worker>, local: &Rc<Local>, tcp: TcpStream, socket: Socket
 
 /// The beginning of a connection with a PROXY header or TLS. What follows is a task of its own, so
 /// that an idle connection does not carry what the beginning needed.
-async fn begin(
-    worker: Rc<Worker>,
-    local: Rc<Local>,
-    tcp: TcpStream,
-    socket: SocketAddr,
-    place: Place,
-) {
+async fn begin(worker: Rc<Worker>, local: Rc<Local>, tcp: Tcp, socket: SocketAddr, place: Place) {
     match establish(&worker, &local, tcp, socket).await {
         Some((link, peer, timer)) => {
             start(Seat::new(worker, local, place), link, peer, timer);
@@ -143,7 +169,7 @@ fn start(seat: Seat, link: H1Link, peer: Peer, timer: Timer) {
 }
 
 /// The address a client connected to, where somebody is to be told.
-fn own(local: &Local, tcp: &TcpStream) -> Option<SocketAddr> {
+fn own(local: &Local, tcp: &Tcp) -> Option<SocketAddr> {
     if local.plan.tells_local { tcp.local_addr().ok() } else { None }
 }
 
@@ -171,7 +197,7 @@ fn peer(
 async fn establish(
     worker: &Worker,
     local: &Local,
-    mut tcp: TcpStream,
+    mut tcp: Tcp,
     socket: SocketAddr,
 ) -> Option<(H1Link, Peer, Timer)> {
     let timer = Timer::new();

@@ -1,14 +1,13 @@
 //! Stage 2: what stands in front of the client's own bytes: the PROXY header of a trusted front.
 
 use crate::buffers::Lent;
-use crate::stream::poll_read_tcp;
+use crate::tcp::Tcp;
 use crate::timer::{self, Timer};
 use core_wire::proxy_header::{self, Parsed, ProxyHeader, ProxyHeaderError};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Why a connection has no usable PROXY header; the front's fault.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +29,7 @@ pub(crate) struct Sniffed {
 
 /// Reads the header that a connection must start with.
 pub(crate) async fn proxy_header(
-    tcp: &mut TcpStream,
+    tcp: &mut Tcp,
     time: Duration,
     timer: &Timer,
 ) -> Result<Sniffed, SniffError> {
@@ -47,7 +46,7 @@ pub(crate) async fn proxy_header(
             };
             return Ok(Sniffed { addresses, rest: buffer });
         }
-        let n = poll_fn(|cx| match poll_read_tcp(tcp, cx, &mut buffer) {
+        let n = poll_fn(|cx| match tcp.poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(n)) => Poll::Ready(Ok(n)),
             Poll::Ready(Err(_)) => Poll::Ready(Err(SniffError::Ended)),
             Poll::Pending => {

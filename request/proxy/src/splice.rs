@@ -138,6 +138,8 @@ pub(crate) fn poll(
     let (Stream::Plain(source), Stream::Plain(sink)) = (source, sink) else {
         return Poll::Ready(Ok(()));
     };
+    let source = source.joined().map_err(|e| MoveFault::Source(BodyFault::Io(e)))?;
+    let sink = sink.joined().map_err(|e| MoveFault::Sink(SendFault::Io(e)))?;
     loop {
         ready!(poll_drain(cx, sink, message, meter)).map_err(MoveFault::Sink)?;
         let left = body.left().unwrap_or(0);

@@ -96,7 +96,8 @@ impl Connection {
         if self.served > 0 {
             self.until = timer::tick_after(self.seat.local.plan.config.timeouts.keepalive);
         }
-        let mut waited = false;
+        // The first request is often there as soon as its connection.
+        let mut waited = self.link.stream.tcp().is_apart() && self.served == 0;
         poll_fn(|cx| self.poll_wait(cx, rest, std::mem::replace(&mut waited, true))).await
     }
 
@@ -356,8 +357,11 @@ impl Connection {
 
     /// Ends the connection.
     async fn close(&mut self, next: Next) {
-        if next == Next::Close && matches!(self.link.stream, Stream::Plain(_)) {
-            // Closing the socket says all there is to say.
+        if next == Next::Close
+            && let Stream::Plain(tcp) = &self.link.stream
+        {
+            // The end of the socket says all there is to say.
+            tcp.end();
             return;
         }
         let H1Link { stream, receiver, .. } = &mut self.link;

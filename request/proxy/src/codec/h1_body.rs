@@ -183,6 +183,8 @@ pub(crate) struct Sender {
     /// The last chunk wants its CRLF.
     chunk_ends: bool,
     finished: bool,
+    /// The connection ends with the message.
+    last: bool,
     /// Bytes of the body that are on their way through the kernel.
     pub(crate) pipe: Option<Box<Pipe>>,
 }
@@ -196,6 +198,7 @@ impl Sender {
             chunk_left: 0,
             chunk_ends: false,
             finished: true,
+            last: false,
             pipe: None,
         }
     }
@@ -206,8 +209,14 @@ impl Sender {
         self.chunk_left = 0;
         self.chunk_ends = false;
         self.finished = false;
+        self.last = false;
         self.pipe = None;
         self.out.get()
+    }
+
+    /// The connection ends with the message that was begun, as soon as it was written.
+    pub(crate) fn end_connection(&mut self) {
+        self.last = true;
     }
 
     /// From here on bytes pass unframed until the connection ends; what waits is sent first.
@@ -332,6 +341,9 @@ impl Sender {
         stream: &mut Stream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.last && self.finished {
+            stream.tcp_mut().expect_end();
+        }
         while self.sent < self.out.bytes().len() {
             let waiting = self.out.bytes().get(self.sent..).unwrap_or_default();
             let n = ready!(stream.poll_write(cx, &[IoSlice::new(waiting)]))?;

@@ -154,6 +154,9 @@ impl Reply<'_> {
                 let mut out = HeadWriter::new(h1.sender.begin(self.framing));
                 self.write(&mut out, if self.tunnel { 101 } else { self.status() })?;
                 out.finish();
+                if !self.exchange.keep && !self.tunnel {
+                    h1.sender.end_connection();
+                }
                 Ok(())
             }
             Link::H2(h2) => {
@@ -373,7 +376,12 @@ fn own(
     let written = match &mut client.link {
         Link::H1(h1) => {
             let mut out = HeadWriter::new(h1.sender.begin(framing));
-            own_head(&mut out, shared, (status, body.len()), &date, more).map(|()| out.finish())
+            let head = own_head(&mut out, shared, (status, body.len()), &date, more);
+            let head = head.map(|()| out.finish());
+            if !shared.keep {
+                h1.sender.end_connection();
+            }
+            head
         }
         Link::H2(h2) => {
             h2.head(framing, false, |out| own_head(out, shared, (status, body.len()), &date, more))

@@ -3,6 +3,7 @@
 use super::io::HandshakeError;
 use super::server::TlsError;
 use super::{HandshakeLimits, Session, TlsStream};
+use crate::tcp::Tcp;
 use crate::timer::{self, Timer};
 use core_model::config::{Pool, UpstreamProtocols, UpstreamTls};
 use process_runtime::origin_tls::{self, Trust};
@@ -12,7 +13,6 @@ use rustls::pki_types::ServerName;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::net::TcpStream;
 
 /// Sessions remembered per pool for resumption.
 const SESSIONS_MAX: usize = 256;
@@ -53,7 +53,7 @@ pub(crate) fn http1_only(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
 /// # Errors
 /// When the handshake fails or is too slow.
 pub(crate) async fn connect(
-    tcp: TcpStream,
+    tcp: Tcp,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     limits: HandshakeLimits,

@@ -1,16 +1,13 @@
 //! A TLS stream: records in and out of lent buffers.
 
 use crate::buffers::{BUFFER_BYTES, Lent};
-use crate::stream::{poll_read_tcp, poll_write_tcp};
+use crate::tcp::Tcp;
 use core_wire::client_hello::{self, Parsed};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 /// Most plain text of one record (RFC 8446 §5.1).
 const RECORD_BYTES: usize = 16 * 1024;
@@ -42,7 +39,7 @@ enum Step {
 
 /// A TLS connection over TCP.
 pub(crate) struct TlsStream {
-    tcp: TcpStream,
+    tcp: Tcp,
     session: Session,
     /// Received records not yet opened.
     sealed_in: Option<Lent>,
@@ -57,7 +54,7 @@ pub(crate) struct TlsStream {
 }
 
 impl TlsStream {
-    pub(crate) fn new(tcp: TcpStream, session: Session) -> Self {
+    pub(crate) fn new(tcp: Tcp, session: Session) -> Self {
         Self {
             tcp,
             session,
@@ -71,8 +68,12 @@ impl TlsStream {
         }
     }
 
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    pub(crate) fn tcp(&self) -> &Tcp {
         &self.tcp
+    }
+
+    pub(crate) fn tcp_mut(&mut self) -> &mut Tcp {
+        &mut self.tcp
     }
 
     /// Whether the peer showed a certificate, in this handshake or the one that it resumes.
@@ -199,7 +200,7 @@ impl TlsStream {
             }
             buffer.grow((buffer.len() * 2).min(SEALED_IN_MAX));
         }
-        poll_read_tcp(&self.tcp, cx, buffer)
+        self.tcp.poll_read(cx, buffer)
     }
 
     pub(crate) fn poll_read(
@@ -352,7 +353,7 @@ impl TlsStream {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(sealed) = &mut self.sealed_out {
             while !sealed.is_empty() {
-                let n = ready!(poll_write_tcp(&self.tcp, cx, &[IoSlice::new(sealed.filled())]))?;
+                let n = ready!(self.tcp.poll_write(cx, &[IoSlice::new(sealed.filled())]))?;
                 if n == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -376,7 +377,7 @@ impl TlsStream {
             }
         }
         ready!(self.poll_flush(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Poll::Ready(self.tcp.shutdown())
     }
 
     /// Whether nothing is buffered in either direction.
@@ -389,7 +390,7 @@ impl TlsStream {
     }
 
     /// Takes the stream apart, so that another worker can put it together again.
-    pub(crate) fn into_parts(self) -> (TcpStream, Session) {
+    pub(crate) fn into_parts(self) -> (Tcp, Session) {
         (self.tcp, self.session)
     }
 }

@@ -1,6 +1,7 @@
 //! TLS towards clients: which certificate answers, who may connect, and the handshake.
 
 use super::{HandshakeLimits, Session, Tickets, TlsStream, io::HandshakeError};
+use crate::tcp::Tcp;
 use crate::timer::{self, Timer};
 use core_model::config::{Certificate, Listener, Tls, TlsVersion};
 use hashbrown::HashMap;
@@ -14,7 +15,6 @@ use rustls::{ServerConfig, SignatureAlgorithm};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::net::TcpStream;
 
 /// What is wrong with TLS material that was readable; the operator's fault.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +201,7 @@ pub(crate) fn server_config(
 /// # Errors
 /// When the handshake fails, is too large or too slow.
 pub(crate) async fn accept(
-    tcp: TcpStream,
+    tcp: Tcp,
     tls: &ServerTls,
     first: &[u8],
     named: bool,

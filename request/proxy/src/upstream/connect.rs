@@ -4,6 +4,7 @@ use super::{Key, OpenGuard};
 use crate::plan::{OriginPlan, PoolPlan};
 use crate::reason::Reason;
 use crate::stream::Stream;
+use crate::tcp::Tcp;
 use crate::timer::{self, Timer};
 use crate::tls::{self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits};
 use core_model::config::ProxyProtocolOut;
@@ -111,6 +112,7 @@ pub(crate) async fn connect(
             .ok_or(ConnectError::Timeout(timeouts.connect))?
             .map_err(ConnectError::Tcp)?;
     }
+    let tcp = Tcp::from(tcp);
     let config = match offer {
         Offer::All => &key.transport.client,
         Offer::Http1 => &key.transport.client_http1,

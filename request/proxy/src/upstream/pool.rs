@@ -8,6 +8,7 @@ use super::{Key, KeyRef, OpenGuard, Upstream, Wire};
 use crate::link::H1Link;
 use crate::plan::Transport;
 use crate::stream::Stream;
+use crate::tcp::Tcp;
 use crate::timer;
 use crate::tls::{Session, TlsStream};
 use hashbrown::HashMap;
@@ -40,12 +41,13 @@ impl Upstream {
         {
             return false;
         }
+        let Ok(tcp) = stream.tcp_mut().joined() else { return false };
         let mut cx = Context::from_waker(Waker::noop());
-        match stream.tcp().poll_read_ready(&mut cx) {
+        match tcp.poll_read_ready(&mut cx) {
             Poll::Pending => true,
             Poll::Ready(_) => {
                 let mut byte = [0];
-                matches!(stream.tcp().try_read(&mut byte),
+                matches!(tcp.try_read(&mut byte),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
         }
@@ -196,7 +198,7 @@ impl SharedPool {
             if timer::passed(parked.expires) || !is_quiet(&parked.tcp) {
                 continue;
             }
-            let Ok(tcp) = TcpStream::from_std(parked.tcp) else { continue };
+            let Ok(tcp) = TcpStream::from_std(parked.tcp).map(Tcp::from) else { continue };
             let stream = match parked.session {
                 None => Stream::Plain(tcp),
                 Some(session) => Stream::Tls(Box::new(TlsStream::new(tcp, session))),
