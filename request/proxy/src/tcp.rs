@@ -194,7 +194,9 @@ impl Tcp {
         let whole: usize = slices.iter().map(|slice| slice.len()).sum();
         let tcp = self.joined()?;
         loop {
-            ready!(tcp.poll_write_ready(cx))?;
+            // Tried before it is waited for: a socket takes nearly everything at once, and asking
+            // the reactor costs more than what it knows. Whoever writes much also reads, which
+            // sees to it that others have their turn.
             let mut partial = None;
             let written = tcp.try_io(Interest::WRITABLE, || {
                 let n = send(tcp.as_fd(), slices, last)?;
@@ -206,7 +208,7 @@ impl Tcp {
             });
             match (written, partial) {
                 (Ok(n), _) | (Err(_), Some(n)) => return Poll::Ready(Ok(n)),
-                (Err(error), None) if is_passing(&error) => {}
+                (Err(error), None) if is_passing(&error) => ready!(tcp.poll_write_ready(cx))?,
                 (Err(error), None) => return Poll::Ready(Err(error)),
             }
         }
@@ -237,4 +239,72 @@ fn send(tcp: BorrowedFd<'_>, slices: &[IoSlice<'_>], last: bool) -> Result<usize
 /// Whether trying again is all there is to do.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::task::Waker;
+
+    /// Both ends of a connection, ours first.
+    fn pair() -> (Tcp, std::net::TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Tcp::from(ours), client)
+    }
+
+    fn write(tcp: &mut Tcp, bytes: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = tcp.poll_write(&mut cx, &[IoSlice::new(bytes)]);
+        assert!(matches!(written, Poll::Ready(Ok(n)) if n == bytes.len()), "{written:?}");
+    }
+
+    #[test]
+    fn the_last_bytes_leave_though_others_were_never_read() {
+        let (mut tcp, mut client) = pair();
+        client.write_all(b"never read").unwrap();
+        tcp.expect_end();
+        write(&mut tcp, b"the last");
+        tcp.end();
+        drop(tcp);
+        let mut got = [0; 8];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"the last");
+    }
+
+    #[test]
+    fn a_reset_is_no_end() {
+        let (mut tcp, mut client) = pair();
+        tcp.expect_end();
+        write(&mut tcp, b"half");
+        tcp.reset_on_close();
+        tcp.end();
+        drop(tcp);
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn it_joins_the_reactor_to_wait() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (mut tcp, mut client) = pair();
+            let mut into = Lent::take();
+            let mut waited = false;
+            let n = std::future::poll_fn(|cx| {
+                let read = tcp.poll_read(cx, &mut into);
+                if read.is_pending() && !std::mem::replace(&mut waited, true) {
+                    client.write_all(b"late").unwrap();
+                }
+                read
+            });
+            assert_eq!(n.await.unwrap(), 4);
+            assert!(waited && !tcp.is_apart());
+            assert_eq!(into.filled(), b"late");
+        });
+    }
 }

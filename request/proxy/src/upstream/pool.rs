@@ -19,7 +19,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 
 /// Idle time after which a connection is offered to all workers, in ticks of 100 ms.
@@ -42,15 +41,9 @@ impl Upstream {
             return false;
         }
         let Ok(tcp) = stream.tcp_mut().joined() else { return false };
-        let mut cx = Context::from_waker(Waker::noop());
-        match tcp.poll_read_ready(&mut cx) {
-            Poll::Pending => true,
-            Poll::Ready(_) => {
-                let mut byte = [0];
-                matches!(tcp.try_read(&mut byte),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
-        }
+        let mut byte = [0];
+        matches!(tcp.try_read(&mut byte),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
