@@ -11,6 +11,9 @@ use process_runtime::metrics::ListenerStats;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+/// How long a connection that is in steady use keeps what serves requests, in ticks of 100 ms.
+pub(crate) const WARM_TICKS: u32 = 2;
+
 /// Whom a request is from and whom it is for.
 pub(crate) struct Arrived {
     /// Address of the client itself, behind trusted proxies.

@@ -2,7 +2,7 @@
 //! the lifecycle, and closes so that nothing sent is lost.
 
 use crate::buffers::Lent;
-use crate::codec::client::{self, Arrived, Seat};
+use crate::codec::client::{self, Arrived, Seat, WARM_TICKS};
 use crate::codec::h2::Http2;
 use crate::codec::linger;
 use crate::exchange::{Client, Exchange, HeadBytes, Outcome, Peer, Stage};
@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 /// How long an idle connection may still bring a request once its listener is gone or the process
 /// drains; a request that is under way to us by then is answered.
 const LAST_CALL: Duration = Duration::from_secs(1);
-/// How long a connection that is in steady use keeps what serves requests, in ticks of 100 ms.
-const WARM_TICKS: u32 = 2;
 
 /// A client's connection.
 pub(crate) struct Connection {

@@ -2,7 +2,7 @@
 //! goodbye so that no request is lost.
 
 use crate::buffers::{Lent, Out};
-use crate::codec::client::Seat;
+use crate::codec::client::{Seat, WARM_TICKS};
 use crate::codec::h2_desk::{self as desk, Job};
 use crate::codec::h2_mux::{Driver, Mux, Over};
 use crate::codec::h2_stream::H2Link;
@@ -50,6 +50,8 @@ pub(crate) struct Http2 {
     goodbye: Goodbye,
     /// Tick at which the connection closes if it stays idle.
     until: u32,
+    /// Tick at which a connection without streams gives back what served them.
+    rest: u32,
     /// Tick at which the frame that has begun must be complete.
     frame_until: u32,
 }
@@ -80,6 +82,7 @@ impl Http2 {
             timer,
             goodbye: Goodbye::No,
             until,
+            rest: NEVER,
             frame_until: NEVER,
         }
     }
@@ -166,11 +169,15 @@ impl Http2 {
         }
         if active > 0 || !driver.mux.is_settled() {
             if active > 0 {
-                self.until = NEVER;
+                (self.until, self.rest) = (NEVER, NEVER);
             }
         } else if self.until == NEVER {
-            driver.mux.conn.borrow_mut().shrink();
             self.until = timer::tick_after(timeouts.keepalive);
+            self.rest = timer::now() + WARM_TICKS;
+        }
+        if timer::passed(self.rest) {
+            driver.mux.conn.borrow_mut().shrink();
+            self.rest = NEVER;
         }
         if timer::passed(self.until) && self.goodbye == Goodbye::No {
             let first = front.served == 0;
@@ -189,7 +196,7 @@ impl Http2 {
             Goodbye::No | Goodbye::Final => NEVER,
         };
         let until = if self.goodbye == Goodbye::No { self.until } else { NEVER };
-        until.min(self.frame_until).min(stall).min(goodbye)
+        until.min(self.rest).min(self.frame_until).min(stall).min(goodbye)
     }
 }
 

@@ -34,18 +34,18 @@ pub(crate) struct Job {
 
 /// Where a task finds its next request.
 pub(crate) struct Desk {
-    job: Cell<Option<Job>>,
+    job: RefCell<Option<Job>>,
     waker: RefCell<Option<Waker>>,
     closed: Cell<bool>,
 }
 
 impl Desk {
-    fn poll_job(&self, cx: &mut Context<'_>) -> Poll<Option<Job>> {
-        if let Some(job) = self.job.take() {
-            return Poll::Ready(Some(job));
-        }
-        if self.closed.get() {
-            return Poll::Ready(None);
+    /// Waits for a job, which stays where it is: it is large, and each hand it goes through would
+    /// copy it. False at the end.
+    fn poll_job(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let given = self.job.borrow().is_some();
+        if given || self.closed.get() {
+            return Poll::Ready(given);
         }
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -66,12 +66,12 @@ pub(crate) fn give(worker: &Rc<Worker>, job: Job) {
     let waiting = worker.desks.borrow_mut().pop();
     match waiting {
         Some(desk) => {
-            desk.job.set(Some(job));
+            *desk.job.borrow_mut() = Some(job);
             desk.wake();
         }
         None => {
             let desk = Desk {
-                job: Cell::new(Some(job)),
+                job: RefCell::new(Some(job)),
                 waker: RefCell::default(),
                 closed: Cell::new(false),
             };
@@ -89,8 +89,8 @@ pub(crate) fn trim(desks: &mut Vec<Rc<Desk>>) {
 }
 
 async fn serve(worker: Rc<Worker>, desk: Rc<Desk>) {
-    while let Some(job) = poll_fn(|cx| desk.poll_job(cx)).await {
-        exchange(&worker, job).await;
+    while poll_fn(|cx| desk.poll_job(cx)).await {
+        exchange(&worker, &desk).await;
         let mut waiting = worker.desks.borrow_mut();
         if waiting.len() >= WAITING_MAX {
             return;
@@ -99,8 +99,9 @@ async fn serve(worker: Rc<Worker>, desk: Rc<Desk>) {
     }
 }
 
-/// The life of one request.
-async fn exchange(worker: &Worker, job: Job) {
+/// The life of the request on a desk.
+async fn exchange(worker: &Worker, desk: &Desk) {
+    let Some(job) = desk.job.borrow_mut().take() else { return };
     let Job { local, peer, mut link, parser, bytes, meaning, started } = job;
     if link.is_over() {
         // Given up in the same turn in which it was asked: no work is begun for it.
