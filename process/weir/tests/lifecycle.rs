@@ -53,6 +53,16 @@ fn term_drains() {
 }
 
 #[test]
+fn memory_is_held_in_small_pages() {
+    let upstream = slow();
+    let weir = Weir::start(Edge::simple(upstream.port()));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", weir.guard.pid()));
+    let status = status.expect("it runs");
+    let told = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(told.map(str::trim), Some("0"), "{status}");
+}
+
+#[test]
 fn a_drain_ends() {
     let upstream = slow();
     let mut weir = Weir::start(Edge::simple(upstream.port()).drain("500ms"));
