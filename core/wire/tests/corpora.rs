@@ -21,37 +21,37 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn h1_heads() {
+fn h1_heads_corpus() {
     replay("h1_head", fuzzing::h1_head);
 }
 
 #[test]
-fn h1_bodies() {
+fn h1_bodies_corpus() {
     replay("h1_body", fuzzing::h1_body);
 }
 
 #[test]
-fn proxy_headers() {
+fn proxy_headers_corpus() {
     replay("proxy_header", fuzzing::proxy_header);
 }
 
 #[test]
-fn client_hellos() {
+fn client_hellos_corpus() {
     replay("client_hello", fuzzing::client_hello);
 }
 
 #[test]
-fn hpack_blocks() {
+fn hpack_blocks_corpus() {
     replay("hpack_decode", fuzzing::hpack_decode);
 }
 
 #[test]
-fn hpack_round_trips() {
+fn hpack_round_trips_corpus() {
     replay("hpack_round_trip", fuzzing::hpack_round_trip);
 }
 
 #[test]
-fn h2_downgrades() {
+fn h2_downgrades_corpus() {
     replay("h2_downgrade", fuzzing::h2_downgrade);
 }
 
