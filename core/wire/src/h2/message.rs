@@ -116,6 +116,9 @@ pub fn request(
     spare.clear();
     *head = RequestHead { version: Version::Http2, fields: spare, ..RequestHead::default() };
     if let Some(fault) = section.fault {
+        if matches!(fault, SectionFault::TooLarge | SectionFault::TooMany) {
+            tell(section, head, limits);
+        }
         return Err(fault.into());
     }
     core::mem::swap(&mut section.fields, &mut head.fields);
@@ -144,6 +147,7 @@ pub fn request(
     }
     head.target = target(path, head.method, buf)?;
     let authority = whom(&facts, pseudo.authority, https, buf)?;
+    bounded(head, facts.hosts, pseudo.authority, buf, limits)?;
     let upgrade = pseudo.protocol.map(|span| tunnelled(span, connect, buf)).transpose()?;
     let framing = match (facts.length()?, ends) {
         (Some(_), _) if connect => return Err(SectionFault::LengthMismatch.into()),
@@ -168,6 +172,45 @@ pub fn request(
         te_trailers,
         authority,
     })
+}
+
+/// Says whose request is refused for its size, as far as it came before the limit.
+fn tell(section: &Section, head: &mut RequestHead, limits: &HeadLimits) {
+    let buf = &section.bytes[..];
+    head.len = buf.len();
+    let pseudo = &section.pseudo;
+    if method(head, pseudo.method, buf).is_err() {
+        (head.method, head.method_span) = (Method::Other, Span::default());
+    }
+    let path = pseudo.path.filter(|path| path.len() <= limits.line_bytes);
+    if let Some(Ok(target)) = path.map(|path| target(path, head.method, buf)) {
+        head.target = target;
+    }
+}
+
+/// Holds a head to the limits as one of HTTP/1 is: its lines are counted as they would be written,
+/// the authority as `Host`, the pieces of a cookie as one field.
+fn bounded(
+    head: &RequestHead,
+    hosts: u32,
+    authority: Option<Span>,
+    buf: &[u8],
+    limits: &HeadLimits,
+) -> Result<(), MessageError> {
+    let host = authority.filter(|_| hosts == 0);
+    if head.fields.len() + usize::from(host.is_some()) > limits.fields {
+        return Err(MessageError::Refused(HeadError::TooManyFields));
+    }
+    // No line is longer than its part of the buffer, in which those of the pseudo fields stand too.
+    if buf.len() <= limits.section_bytes {
+        return Ok(());
+    }
+    let host = host.map_or(0, |host| b"host: \r\n".len() + host.len());
+    let lines: usize = head.fields.iter().map(|field| field.line.len()).sum();
+    if host + lines > limits.section_bytes {
+        return Err(MessageError::Refused(HeadError::SectionTooLarge));
+    }
+    Ok(())
 }
 
 /// Joins the pieces of a cookie to one field at the end of the arena (RFC 9113 §8.2.3).

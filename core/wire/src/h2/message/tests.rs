@@ -319,3 +319,41 @@ fn row_53_trailers_change_nothing() {
         assert_eq!(trailers(&mut section(&fields), &mut lines), Err(expect));
     }
 }
+
+#[test]
+fn limits_mean_what_they_mean_in_http_1() {
+    use crate::h1::head::RequestParser;
+    let check = |fields: &[(&str, &str)], limits: &HeadLimits, expect: Option<HeadError>| {
+        let mut section = section(fields);
+        let got = request(&mut section, &mut RequestHead::default(), true, limits);
+        assert_eq!(got.err(), expect.map(MessageError::Refused), "{limits:?}");
+        // The same request as a head of HTTP/1.
+        let mut text = "GET / HTTP/1.1\r\nhost: a\r\n".to_owned();
+        let cookies: Vec<_> = fields.iter().filter(|f| f.0 == "cookie").map(|f| f.1).collect();
+        let rest = fields.iter().filter(|f| f.0 != "cookie" && !f.0.starts_with(':'));
+        rest.for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+        text += &format!("cookie: {}\r\n\r\n", cookies.join("; "));
+        let read = RequestParser::default().parse(text.as_bytes(), limits);
+        assert_eq!(read.err(), expect, "HTTP/1, {limits:?}");
+    };
+    let mut fields = GET.to_vec();
+    fields.extend([("x-one", "1"), ("x-two", "2"), ("cookie", "a=1"), ("cookie", "b=2")]);
+    // Host, two others and the cookie.
+    let lines = "host: a\r\nx-one: 1\r\nx-two: 2\r\ncookie: a=1; b=2\r\n".len();
+    let limits = |section_bytes, fields| HeadLimits { line_bytes: 100, section_bytes, fields };
+    check(&fields, &limits(lines, 4), None);
+    check(&fields, &limits(lines, 3), Some(HeadError::TooManyFields));
+    check(&fields, &limits(lines - 1, 4), Some(HeadError::SectionTooLarge));
+}
+
+#[test]
+fn a_head_refused_for_its_size_tells_whose_it_was() {
+    let mut section = section(&[GET[0], (":path", "/a?b"), ("x", "y")]);
+    section.fault = Some(SectionFault::TooLarge);
+    let mut head = RequestHead::default();
+    let got = request(&mut section, &mut head, true, &HeadLimits::default());
+    assert_eq!(got.err(), Some(MessageError::Refused(HeadError::SectionTooLarge)));
+    assert_eq!(head.method, Method::Get);
+    assert_eq!(head.target.path.get(&section.bytes), b"/a");
+    assert_eq!(head.target.whole.get(&section.bytes), b"/a?b");
+}

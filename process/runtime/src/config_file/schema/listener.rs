@@ -203,11 +203,15 @@ static LIMITS: Section = Section {
         key(
             "header_bytes",
             Kind::Size { min: KIB, max: 1024 * KIB },
-            "Request head without its first line.",
+            "Field lines of a request head; in HTTP/2 as they would be written in HTTP/1.",
         )
         .default(Default::Int(defaults::HEADER_BYTES as u64), reasons::HEADER_BYTES),
-        key("header_count", count(1, 10_000, "fields"), "Fields of a request head.")
-            .default(Default::Int(defaults::HEADER_COUNT as u64), reasons::HEADER_COUNT),
+        key(
+            "header_count",
+            count(1, 10_000, "fields"),
+            "Fields of a request head, Host among them; a cookie in pieces is one.",
+        )
+        .default(Default::Int(defaults::HEADER_COUNT as u64), reasons::HEADER_COUNT),
         key("uri_bytes", Kind::Size { min: 256, max: 1024 * KIB }, "Request line.")
             .default(Default::Int(defaults::URI_BYTES as u64), reasons::URI_BYTES),
         key("body_bytes", Kind::Size { min: 0, max: 1024 * GIB }, "Request body.")
