@@ -8,6 +8,7 @@
 mod closed;
 mod control;
 mod data;
+mod early;
 mod fault;
 mod heads;
 mod limits;
@@ -28,6 +29,7 @@ use super::hpack::{Decoder, Encoder};
 use super::ledger::Ledger;
 use super::settings::{self, INITIAL_WINDOW, Settings};
 use closed::Closed;
+use early::Early;
 use output::Output;
 use receive::Block;
 use stop::Goodbye;
@@ -46,6 +48,8 @@ pub struct Connection {
     out: Output,
     streams: Streams,
     closed: Closed,
+    /// Priorities of streams that are not open.
+    early: Early,
     encoder: Encoder,
     decoder: Decoder,
     peer: Settings,
@@ -93,6 +97,7 @@ impl Connection {
             out: Output::default(),
             streams: Streams::new(),
             closed: Closed::default(),
+            early: Early::default(),
             encoder: Encoder::new(),
             decoder: Decoder::new(limits.header_table),
             peer: Settings::default(),
@@ -250,6 +255,7 @@ impl Connection {
         self.decoder.shrink();
         self.block.shrink();
         self.pending.shrink_to_fit();
+        self.early.shrink();
         if self.streams.len() == 0 {
             self.closed.forget();
         }
@@ -258,7 +264,7 @@ impl Connection {
     /// Memory that belongs to no stream.
     fn unowned(&self) -> usize {
         let tables = self.encoder.memory() + self.decoder.memory();
-        self.out.capacity() + self.block.capacity() + tables
+        self.out.capacity() + self.block.capacity() + self.early.memory() + tables
     }
 
     /// Writes an RST_STREAM; the peer has not made us wait for it.

@@ -216,8 +216,8 @@ impl Connection {
         self.charge_control().map(|()| None)
     }
 
-    /// PRIORITY_UPDATE (RFC 9218 §7.1). One that comes before its request is dropped: the request
-    /// says the same in its field.
+    /// PRIORITY_UPDATE (RFC 9218 §7.1). One that comes before its request waits for it, and is
+    /// preferred to what the request says.
     pub(crate) fn on_priority_update(
         &mut self,
         header: Header,
@@ -233,8 +233,11 @@ impl Connection {
             return Err(Fault::Stream);
         }
         self.charge_control()?;
-        if let Some(key) = self.streams.find(id) {
-            self.set_priority(key, Priority::parse(value));
+        let priority = Priority::parse(value);
+        if self.is_idle_stream(id) {
+            self.early.put(id, priority);
+        } else if let Some(key) = self.streams.find(id) {
+            self.set_priority(key, priority);
         }
         Ok(None)
     }

@@ -89,6 +89,7 @@ impl Connection {
         section: &mut Section,
     ) -> Result<Option<Event>, Fault> {
         self.highest = id;
+        let early = self.early.take(id);
         if self.ignores(id) {
             section.clear();
             return self.charge_control().map(|()| None);
@@ -105,11 +106,12 @@ impl Connection {
         }
         let key = self.admit(id);
         self.last_accepted = id;
-        let priority = priority_of(section);
         if let Some(stream) = self.streams.get_mut(key) {
             stream.remote = if ends { Remote::Ended } else { Remote::Body };
             stream.head = memory;
-            stream.urgency = priority.urgency;
+        }
+        if let Some(priority) = early.or_else(|| priority_of(section)) {
+            self.set_priority(key, priority);
         }
         self.ledger.add(memory);
         self.budgets.earn(EARNED_BY_MESSAGE);
@@ -199,9 +201,8 @@ impl Connection {
     }
 }
 
-/// The priority that a request asks for.
-fn priority_of(section: &Section) -> Priority {
-    let bytes = &section.bytes;
-    let found = section.fields.iter().find(|field| field.known == Known::Priority);
-    found.map_or_else(Priority::default, |field| Priority::parse(field.value.get(bytes)))
+/// The priority that a request asks for, where it does.
+fn priority_of(section: &Section) -> Option<Priority> {
+    let found = section.fields.iter().find(|field| field.known == Known::Priority)?;
+    Some(Priority::parse(found.value.get(&section.bytes)))
 }

@@ -1,4 +1,7 @@
-//! Whose turn it is to send: by urgency (RFC 9218), in turns within one urgency.
+//! Whose turn it is to send: by urgency (RFC 9218 §10). Within one urgency the replies that are of
+//! use only as a whole come first, one after the other in the order of their streams; those that
+//! are of use in parts take turns. So do those of whose priority nothing was said: their client may
+//! be a proxy with many users on one connection, none of whom should wait for the others.
 
 use super::{Connection, StreamKey};
 use crate::h2::priority::Priority;
@@ -17,10 +20,10 @@ impl Connection {
             return None;
         }
         let key = self.streams.next()?;
-        self.granted += QUANTUM;
         if let Some(stream) = self.streams.get_mut(key) {
-            stream.granted = true;
+            stream.granted = if stream.in_order { room.max(QUANTUM) } else { QUANTUM };
             stream.waits = false;
+            self.granted += stream.granted;
         }
         Some(key)
     }
@@ -31,9 +34,9 @@ impl Connection {
         self.end_turn(s)
     }
 
-    /// Sets how urgent the reply on a stream is.
+    /// Sets how urgent the reply on a stream is, and whether parts of it are of use.
     pub fn set_priority(&mut self, s: StreamKey, priority: Priority) {
-        self.streams.set_urgency(s, priority.urgency);
+        self.streams.set_priority(s, priority);
     }
 
     /// Lines a stream up that waited for its window, where the window is open.
@@ -56,10 +59,8 @@ impl Connection {
     /// Ends the turn of a stream; true where it had one.
     pub(crate) fn end_turn(&mut self, key: StreamKey) -> bool {
         let Some(stream) = self.streams.get_mut(key) else { return false };
-        let had = core::mem::replace(&mut stream.granted, false);
-        if had {
-            self.granted = self.granted.saturating_sub(QUANTUM);
-        }
-        had
+        let had = core::mem::take(&mut stream.granted);
+        self.granted = self.granted.saturating_sub(had);
+        had > 0
     }
 }

@@ -1,6 +1,5 @@
 //! What is sent on a stream: heads, content, trailers, straight into the output.
 
-use super::schedule::QUANTUM;
 use super::streams::{Local, Stream};
 use super::{Connection, Role, SendError, StreamEnd, StreamKey};
 use crate::h1::write::WriteError;
@@ -160,12 +159,12 @@ impl Connection {
         }
         let (own, urgency, granted) = (stream.send.room(), stream.urgency, stream.granted);
         let others = self.streams.others_wait(urgency);
-        if others && !granted {
+        if others && granted == 0 {
             return Ok(0);
         }
         let out = self.limits.out_high_water.saturating_sub(self.out.len());
         let room = own.min(self.send.room()).min(out);
-        Ok(if others { room.min(QUANTUM) } else { room })
+        Ok(if others { room.min(granted) } else { room })
     }
 
     /// True where it is a window that leaves little room: waiting for the output gains nothing.

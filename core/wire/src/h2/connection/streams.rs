@@ -3,7 +3,7 @@
 
 use super::{StreamEnd, StreamKey};
 use crate::h2::flow::{RecvWindow, SendWindow};
-use crate::h2::priority::URGENCIES;
+use crate::h2::priority::{Priority, URGENCIES};
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -70,12 +70,14 @@ pub(crate) struct Stream {
     /// Bytes of content that the head announced.
     pub(crate) expected: Option<u64>,
     pub(crate) urgency: u8,
+    /// The peer asked for the whole of it before others of its urgency that opened later.
+    pub(crate) in_order: bool,
     /// It waits for its own window, or for its turn.
     pub(crate) waits: bool,
     /// It stands in a queue of turns.
     queued: bool,
-    /// Its turn has come and it has not sent since.
-    pub(crate) granted: bool,
+    /// What it may send as its turn has come, in bytes; 0 once it has sent.
+    pub(crate) granted: usize,
     prev: u32,
     next: u32,
 }
@@ -227,22 +229,41 @@ impl Streams {
         self.ready & upto(urgency) != 0
     }
 
-    /// Puts a stream at the end of its queue, if it stands in none.
+    /// Puts a stream into its queue, if it stands in none: at the end, or in its place among those
+    /// that go in order, which stand in front.
     pub(crate) fn queue(&mut self, key: StreamKey) {
-        let Some(stream) = self.get_mut(key).filter(|stream| !stream.queued) else { return };
-        let urgency = stream.urgency;
-        let Some(queue) = self.queues.get_mut(usize::from(urgency)) else { return };
-        let last = core::mem::replace(&mut queue.last, key.index);
-        if queue.first == NONE {
-            queue.first = key.index;
-        }
+        let Some(stream) = self.get(key).filter(|stream| !stream.queued) else { return };
+        let (urgency, in_order) = (stream.urgency, stream.in_order);
+        let Some(&queue) = self.queues.get(usize::from(urgency)) else { return };
+        let (prev, next) =
+            if in_order { self.place(queue.first, key.id) } else { (queue.last, NONE) };
         self.ready |= 1 << urgency;
-        if let Some(stream) = self.slots.get_mut(last as usize) {
+        if let Some(stream) = self.slots.get_mut(prev as usize) {
             stream.next = key.index;
         }
-        if let Some(stream) = self.slots.get_mut(key.index as usize) {
-            (stream.queued, stream.prev, stream.next) = (true, last, NONE);
+        if let Some(stream) = self.slots.get_mut(next as usize) {
+            stream.prev = key.index;
         }
+        if let Some(queue) = self.queues.get_mut(usize::from(urgency)) {
+            queue.first = if prev == NONE { key.index } else { queue.first };
+            queue.last = if next == NONE { key.index } else { queue.last };
+        }
+        if let Some(stream) = self.slots.get_mut(key.index as usize) {
+            (stream.queued, stream.prev, stream.next) = (true, prev, next);
+        }
+    }
+
+    /// The slots between which a stream stands that goes in order. Whoever has its turn is the
+    /// first of them most of the time; else the walk ends with the streams there are.
+    fn place(&self, first: u32, id: u32) -> (u32, u32) {
+        let (mut prev, mut next) = (NONE, first);
+        while let Some(stream) = self.slots.get(next as usize) {
+            if !stream.in_order || stream.id > id {
+                break;
+            }
+            (prev, next) = (next, stream.next);
+        }
+        (prev, next)
     }
 
     /// Takes a stream out of its queue, wherever it stands in it.
@@ -275,13 +296,14 @@ impl Streams {
         Some(key)
     }
 
-    /// Gives a stream another urgency, keeping it in line.
-    pub(crate) fn set_urgency(&mut self, key: StreamKey, urgency: u8) {
+    /// Gives a stream another priority, keeping it in line.
+    pub(crate) fn set_priority(&mut self, key: StreamKey, priority: Priority) {
         let Some(stream) = self.get(key) else { return };
         let queued = stream.queued;
         self.unqueue(key);
         if let Some(stream) = self.get_mut(key) {
-            stream.urgency = urgency.min(URGENCIES as u8 - 1);
+            stream.urgency = priority.urgency.min(URGENCIES as u8 - 1);
+            stream.in_order = !priority.incremental;
         }
         if queued {
             self.queue(key);
@@ -417,16 +439,37 @@ mod tests {
     fn turns_go_by_urgency_and_then_around() {
         let mut streams = Streams::new();
         let keys: Vec<_> = (0..6).map(|nth| streams.insert(nth * 2 + 1)).collect();
+        let by = |urgency| Priority { urgency, incremental: true };
         for (&key, urgency) in keys.iter().zip([3, 3, 0, 7, 3, 0]) {
-            streams.set_urgency(key, urgency);
+            streams.set_priority(key, by(urgency));
             streams.queue(key);
             streams.queue(key);
         }
         assert!(streams.others_wait(0));
         streams.unqueue(keys[1]);
-        streams.set_urgency(keys[4], 1);
+        streams.set_priority(keys[4], by(1));
         let order: Vec<_> = std::iter::from_fn(|| streams.next()).map(|key| key.id).collect();
         assert_eq!(order, [5, 11, 9, 1, 7]);
         assert!(!streams.others_wait(7));
+    }
+    #[test]
+    fn whole_replies_stand_in_the_order_of_their_streams_before_those_in_parts() {
+        let mut streams = Streams::new();
+        let keys: Vec<_> = (0..6).map(|nth| streams.insert(nth * 2 + 1)).collect();
+        // Streams 3, 7 and 11 are of use as a whole only.
+        for nth in [5, 0, 3, 1, 4, 2] {
+            streams.set_priority(keys[nth], Priority { urgency: 3, incremental: nth % 2 == 0 });
+            streams.queue(keys[nth]);
+        }
+        let mut order = Vec::new();
+        while let Some(key) = streams.next().filter(|_| order.len() < 9) {
+            order.push(key.id);
+            // Each comes back once.
+            if order.iter().filter(|&&id| id == key.id).count() == 1 {
+                streams.queue(key);
+            }
+        }
+        assert_eq!(order, [3, 3, 7, 7, 11, 11, 1, 9, 5]);
+        assert!(streams.others_wait(3));
     }
 }

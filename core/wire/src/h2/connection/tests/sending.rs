@@ -166,8 +166,8 @@ fn credit_for_a_full_frame_may_come_in_four() {
 fn the_urgent_goes_first() {
     let (mut wire, keys) = replying(&[1, 3, 5, 7]);
     let content = vec![0; 1 << 17];
-    wire.it.set_priority(keys[2], Priority { urgency: 1, incremental: false });
-    wire.feed(&raw(16, 0, 0, b"\0\0\0\x07u=6"));
+    wire.it.set_priority(keys[2], Priority { urgency: 1, incremental: true });
+    wire.feed(&raw(16, 0, 0, b"\0\0\0\x07u=6, i"));
     for &key in &keys {
         wire.it.data(key, &content).unwrap();
     }
@@ -183,6 +183,46 @@ fn a_request_says_how_urgent_it_is() {
     let block = wire.field(block, b"priority", b"u=0, i");
     wire.feed(&raw(1, 5, 1, &block));
     assert_eq!(wire.it.streams.get(wire.it.streams.find(1).unwrap()).unwrap().urgency, 0);
+}
+
+#[test]
+fn a_priority_may_come_before_its_request_and_is_preferred_to_it() {
+    let mut wire = Wire::server(&Limits::default());
+    wire.feed(&raw(16, 0, 0, b"\0\0\0\x03u=7"));
+    wire.feed(&raw(16, 0, 0, b"\0\0\0\x03u=1, i"));
+    let block = wire.request();
+    let block = wire.field(block, b"priority", b"u=5");
+    for (id, urgency, in_order) in [(1, 5, true), (3, 1, false), (5, 5, true)] {
+        let events = wire.feed(&raw(1, 5, id, &block));
+        let [Event::Head { stream, .. }] = events[..] else { panic!("{events:?}") };
+        let stream = wire.it.streams.get(stream).unwrap();
+        assert_eq!((stream.urgency, stream.in_order), (urgency, in_order), "stream {id}");
+    }
+}
+
+#[test]
+fn a_whole_reply_has_all_the_room_before_the_next() {
+    let (mut wire, keys) = replying(&[1, 3, 5]);
+    let content = vec![0; 1 << 17];
+    for &key in &keys {
+        wire.it.set_priority(key, Priority { urgency: 3, incremental: false });
+        wire.it.data(key, &content).unwrap();
+    }
+    for turn in 0..3 {
+        wire.drain();
+        wire.feed(&raw(8, 0, 0, &[0, 1, 0, 0]));
+        wire.feed(&raw(8, 0, 1, &[0, 1, 0, 0]));
+        let next: Vec<_> = std::iter::from_fn(|| wire.it.next_writable()).collect();
+        assert_eq!(next, [keys[0]], "turn {turn}");
+        assert!(wire.it.data(keys[0], &content).unwrap() > 60_000, "turn {turn}");
+    }
+    // It has nothing at hand: the next one need not wait for it.
+    wire.drain();
+    wire.feed(&raw(8, 0, 0, &[0, 1, 0, 0]));
+    wire.feed(&raw(8, 0, 1, &[0, 1, 0, 0]));
+    assert_eq!(wire.it.next_writable(), Some(keys[0]));
+    assert!(wire.it.give_way(keys[0]));
+    assert_eq!(wire.it.next_writable(), Some(keys[1]));
 }
 
 #[test]
