@@ -108,6 +108,7 @@ limits! {
     UriBytes = "uri_bytes": "bytes of a request line",
     BodyBytes = "body_bytes": "bytes of a request body",
     RequestsPerConnection = "requests_per_connection": "requests on one connection",
+    StreamsPerConnection = "streams_per_connection": "streams of one connection at once",
     Connections = "connections": "open connections of a listener",
     ConnectionsPerSource = "connections_per_source": "open connections of one source",
     BodyMinRate = "body_min_rate": "least bytes per second of a body",
@@ -168,6 +169,8 @@ pub struct ListenerStats {
     pub http2_connections: Counter,
     /// HTTP/2 connections that ended because the client broke the protocol or went over a limit.
     pub http2_faults: Counter,
+    /// Frames that clients have sent, counted when their connection ends.
+    pub http2_frames: Counter,
     /// Streams that clients have reset, counted when their connection ends.
     pub http2_resets_received: Counter,
     /// Streams that Weir has reset, counted when their connection ends.
@@ -198,6 +201,7 @@ impl Default for ListenerStats {
             tunnels: Counter::default(),
             http2_connections: Counter::default(),
             http2_faults: Counter::default(),
+            http2_frames: Counter::default(),
             http2_resets_received: Counter::default(),
             http2_resets_sent: Counter::default(),
             latency: Histogram::default(),
@@ -210,8 +214,13 @@ impl Default for ListenerStats {
 impl ListenerStats {
     /// Counts a hit of `limit`.
     pub fn hit(&self, limit: Limit) {
+        self.hits(limit, 1);
+    }
+
+    /// Counts `n` hits of `limit`.
+    pub fn hits(&self, limit: Limit, n: u64) {
         if let Some(counter) = self.limits.get(limit as usize) {
-            counter.inc();
+            counter.add(n);
         }
     }
 }
@@ -293,6 +302,16 @@ pub struct ProcessStats {
     pub accept_failures: Counter,
 }
 
+/// What the HTTP/2 connections of one worker to one side hold by their ledgers, in bytes; gauges
+/// that the worker's clock writes.
+#[derive(Debug, Default)]
+pub struct Http2Ledgers {
+    /// All connections together.
+    pub held: AtomicU64,
+    /// The most that one connection has held since the start.
+    pub most: AtomicU64,
+}
+
 /// Numbers of one worker thread.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -305,6 +324,10 @@ pub struct WorkerStats {
     pub pool_miss: Counter,
     /// Buffers lent at this moment (a gauge, written by the worker's clock).
     pub buffers_lent: AtomicU64,
+    /// Memory of clients' HTTP/2 connections.
+    pub http2_clients: Http2Ledgers,
+    /// Memory of HTTP/2 connections to origins.
+    pub http2_origins: Http2Ledgers,
     /// Bytes of bodies moved by splice(2), counted with the worker's clock.
     pub spliced_bytes: Counter,
     /// Ticks of the worker's clock; one that stands still means a stuck worker.

@@ -7,7 +7,7 @@ mod procfs;
 
 use crate::live::{Health, OriginLive, PoolLive, now_ms, origin_of};
 use crate::metrics::{Counter, Histogram, LATENCY_BOUNDS_US, Limit, ListenerStats, OriginStats};
-use crate::metrics::{ListenerNumbers, Sharded};
+use crate::metrics::{Http2Ledgers, ListenerNumbers, Sharded, WorkerStats};
 use crate::status::{OriginState, StatusSource};
 use core_model::config::{Listener, Name, Origin, Pool};
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ fn process(out: &mut Encoder, source: &StatusSource) {
 type ListenerValue = fn(&ListenerStats) -> u64;
 
 /// Counters of a listener without further labels.
-const LISTENER_COUNTERS: [(&str, &str, ListenerValue); 12] = [
+const LISTENER_COUNTERS: [(&str, &str, ListenerValue); 13] = [
     ("weir_connections_accepted_total", "Connections accepted.", |s| s.accepted.get()),
     (
         "weir_connections_refused_total",
@@ -150,6 +150,11 @@ const LISTENER_COUNTERS: [(&str, &str, ListenerValue); 12] = [
         "weir_http2_faults_total",
         "HTTP/2 connections that broke the protocol or went over a limit.",
         |s| s.http2_faults.get(),
+    ),
+    (
+        "weir_http2_frames_received_total",
+        "HTTP/2 frames of clients, counted when their connection ends.",
+        |s| s.http2_frames.get(),
     ),
     (
         "weir_http2_resets_received_total",
@@ -358,11 +363,33 @@ fn workers(out: &mut Encoder, source: &StatusSource) {
     }
     out.family("weir_buffers_lent", "gauge", "Buffers that connections hold at this moment.");
     out.sample("weir_buffers_lent", &[], stats.sum(|s| s.buffers_lent.load(Relaxed)) as f64);
+    http2_ledgers(out, source);
     let name = "weir_spliced_bytes_total";
     out.family(name, "counter", "Bytes of bodies moved inside the kernel (splice), both ways.");
     out.sample(name, &[], stats.sum(|s| s.spliced_bytes.get()) as f64);
     out.family("weir_workers", "gauge", "Worker threads.");
     out.sample("weir_workers", &[], source.live().workers() as f64);
+}
+
+/// Memory of HTTP/2 connections by either side of the proxy.
+fn http2_ledgers(out: &mut Encoder, source: &StatusSource) {
+    let stats = &source.live().worker_stats;
+    type Side = fn(&WorkerStats) -> &Http2Ledgers;
+    let sides: [(&str, Side); 2] =
+        [("clients", |s| &s.http2_clients), ("origins", |s| &s.http2_origins)];
+    let name = "weir_http2_ledger_bytes";
+    let help = "Bytes that HTTP/2 connections hold, by the ledger of each.";
+    out.family(name, "gauge", help);
+    for (side, of) in sides {
+        let held = stats.sum(|s| of(s).held.load(Relaxed));
+        out.sample(name, &[("side", side)], held as f64);
+    }
+    let name = "weir_http2_ledger_max_bytes";
+    out.family(name, "gauge", "Most bytes that one HTTP/2 connection has held since the start.");
+    for (side, of) in sides {
+        let most = stats.iter().map(|s| of(s).most.load(Relaxed)).max().unwrap_or(0);
+        out.sample(name, &[("side", side)], most as f64);
+    }
 }
 
 fn flag(value: bool) -> f64 {

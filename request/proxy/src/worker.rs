@@ -2,6 +2,7 @@
 
 use crate::buffers;
 use crate::codec::h2_desk::{self, Desk};
+use crate::codec::h2_held;
 use crate::knock::Knocks;
 use crate::plan::{ListenerPlan, Plan, same_sockets};
 use crate::splice;
@@ -260,6 +261,7 @@ impl Worker {
         self.stats().beats.inc();
         self.stats().spliced_bytes.add(splice::take_moved());
         self.stats().buffers_lent.store(buffers::lent(), Ordering::Relaxed);
+        h2_held::publish(self.stats());
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         if self.date.get().0 != unix {
             self.date.set((unix, core_wire::date::imf_fixdate(unix)));

@@ -218,6 +218,12 @@ impl Connection {
         self.peer.connect
     }
 
+    /// Which end of the connection this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Bytes of memory that the peer makes this connection hold.
     #[must_use]
     pub fn ledger_bytes(&self) -> usize {

@@ -160,7 +160,7 @@ fn row_91_labels_come_from_the_configuration_only() {
     }
     let known =
         ["breaker", "class", "code_class", "le", "limit", "listener", "origin", "pool", "result"];
-    assert_eq!(labels, BTreeSet::from_iter(known.into_iter().chain(["version"])));
+    assert_eq!(labels, BTreeSet::from_iter(known.into_iter().chain(["side", "version"])));
 }
 
 #[test]

@@ -20,6 +20,13 @@ const SERVED: Duration = Duration::from_secs(4);
 /// Requests that may get through before the reset budget (200 and 20 a second) is used up, with
 /// room for those that were under way.
 const BUDGET: usize = 400;
+/// Frames of them and of their resets, and of what good clients send.
+const BUDGET_FRAMES: u32 = 1_200;
+/// Frames of a flood that are dealt with where none of them may be many: the control budget (100
+/// and 10 a second), and room for what good clients send.
+const FRAMES: u32 = 800;
+/// Tiny pieces of data that one connection may send (16,384 and 2,000 a second).
+const TINY_FRAMES: u32 = 24_000;
 /// Streams at once (l7 limits: 100).
 const STREAMS: usize = 100;
 /// What 100 requests at the origin may cost, in connections of an attacker: 64 KiB each.
@@ -95,6 +102,7 @@ fn row_40_bomb() {
         siege.memory(count);
     }
     assert_eq!(work.begun(), 0, "a bomb reached the origin");
+    siege.frames(FRAMES);
     siege.finish(count, CUT_OFF);
 }
 
@@ -120,6 +128,7 @@ fn row_40_bomb_within_the_limits_of_a_head() {
     // Each of these requests is at work at the origin, which costs a connection there, and that
     // its buffers beside what the ledger of the attacker holds.
     println!("{} requests at the origin", work.begun());
+    siege.held_at_least(1 << 20);
     siege.finish(4 + 4 * ORIGIN_SIDE, SERVED);
 }
 
@@ -135,6 +144,7 @@ fn row_41_rapid_reset() {
     assert!(work.begun() <= BUDGET, "{} requests reached the origin", work.begun());
     assert!(work.most() <= STREAMS, "{} at once at the origin", work.most());
     wait::until("the work is cancelled", SOON, || work.live() == 0);
+    siege.frames(BUDGET_FRAMES);
     siege.finish(1, CUT_OFF);
 }
 
@@ -155,6 +165,7 @@ fn row_41_rapid_reset_after_a_moment() {
     assert!(work.begun() <= BUDGET, "{} requests reached the origin", work.begun());
     assert!(work.most() <= STREAMS, "{} at once at the origin", work.most());
     wait::until("the work is cancelled", SOON, || work.live() == 0);
+    siege.frames(BUDGET_FRAMES);
     siege.finish(1, CUT_OFF);
 }
 
@@ -202,6 +213,7 @@ fn row_42_made_you_reset() {
         assert!(begun <= BUDGET, "{what}: {begun} requests reached the origin");
         assert!(work.most() <= STREAMS, "{what}: {} at once at the origin", work.most());
         wait::until("the work is cancelled", SOON, || work.live() == 0);
+        siege.frames(BUDGET_FRAMES);
         siege.finish(1, CUT_OFF);
     }
 }
@@ -230,6 +242,7 @@ fn row_43_continuations() {
     client.closed("in trailers", SOON);
     wait::until("the work is cancelled", SOON, || work.live() == 0);
     assert!(work.begun() <= 1, "{} requests reached the origin", work.begun());
+    siege.frames(FRAMES);
     siege.finish(4, CUT_OFF);
 }
 
@@ -249,6 +262,7 @@ fn row_44_control_frames() {
     ] {
         let siege = Siege::begin(&weir, what);
         cut_off(&weir, what, MILLION, |_| bytes.clone());
+        siege.frames(FRAMES);
         siege.finish(1, CUT_OFF);
     }
     assert_eq!(work.begun(), 0);
@@ -266,15 +280,18 @@ fn row_44_empty_frames() {
         frame::data(id, &[], false)
     });
     wait::until("the work is cancelled", SOON, || work.live() == 0);
+    siege.frames(FRAMES);
     siege.finish(1, CUT_OFF);
     let siege = Siege::begin(&weir, "empty HEADERS");
     cut_off(&weir, "empty HEADERS", 100_000, |client| frame::headers(client.next_id(), &[], true));
+    siege.frames(FRAMES);
     siege.finish(1, CUT_OFF);
     let siege = Siege::begin(&weir, "nameless fields");
     let block = Block::request("GET", "/slow").field("", "").field("", "");
     cut_off(&weir, "nameless fields", 100_000, |client| {
         frame::headers(client.next_id(), &block.0, true)
     });
+    siege.frames(FRAMES);
     siege.finish(1, CUT_OFF);
     assert!(work.begun() <= 1, "{} requests reached the origin", work.begun());
 }
@@ -299,6 +316,7 @@ fn row_44_dribble() {
         client.until_within(Duration::ZERO, |client| client.wire.ended().is_some());
     }
     calmed(&mut client, "dribble");
+    siege.frames(FRAMES);
     siege.finish(1, CUT_OFF);
 }
 
@@ -333,6 +351,7 @@ fn row_45_tiny_data() {
         siege.memory(4);
         reads.store(true, Ordering::Release);
         wait::until("the work is cancelled", SOON, || work.live() == 0);
+        siege.frames(4 * TINY_FRAMES);
         siege.finish(4, CUT_OFF);
     }
 }
@@ -355,5 +374,6 @@ fn row_45_resets_before_anyone_looks() {
     }
     assert!(work.most() <= STREAMS, "{} at once at the origin", work.most());
     wait::until("the work is cancelled", SOON, || work.live() == 0);
+    siege.frames(20 * BUDGET_FRAMES);
     siege.finish(20, CUT_OFF);
 }

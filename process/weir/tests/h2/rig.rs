@@ -21,6 +21,13 @@ use std::time::{Duration, Instant};
 pub(super) const CLOSED: Duration = Duration::from_secs(1);
 /// What memory may grow by for each connection of an attacker (I3): the hard limit of the ledger.
 const GROWTH_KIB: u64 = 2 * 1024;
+/// Bytes that the ledger of one connection may hold: its hard limit, and beyond it the head that
+/// made it pass the limit.
+const LEDGER_MAX: f64 = (2 * MIB + 256 * KIB) as f64;
+/// Bytes that the connections of good clients may hold, whatever becomes of others.
+const LEDGER_REST: f64 = (512 * KIB) as f64;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
 /// And by what the allocator takes from the kernel at a time, whoever needs it.
 pub(super) const ALLOCATOR_KIB: u64 = 4 * 1024;
 /// What a request of a good client may take on a busy machine while others attack.
@@ -238,7 +245,16 @@ pub(super) struct Siege<'a> {
     what: &'static str,
     rss: u64,
     cpu: Duration,
+    frames: f64,
     good: Bystanders,
+}
+
+/// What HTTP/2 connections of clients hold by their ledgers, in bytes: all of them at this moment,
+/// and the most that one has held.
+fn ledger(weir: &Weir) -> (f64, f64) {
+    let side = [("side", "clients")];
+    let held = weir.metric("weir_http2_ledger_bytes", &side);
+    (held, weir.metric("weir_http2_ledger_max_bytes", &side))
 }
 
 impl<'a> Siege<'a> {
@@ -255,10 +271,12 @@ impl<'a> Siege<'a> {
         }
         let good = Bystanders::start(weir.web());
         let pid = weir.pid();
-        Self { weir, what, rss: meter::rss_kib(pid), cpu: meter::cpu(pid), good }
+        let frames = frames_of(weir);
+        Self { weir, what, rss: meter::rss_kib(pid), cpu: meter::cpu(pid), frames, good }
     }
 
-    /// I3: memory while the attack is held by so many connections.
+    /// I3: memory while the attack is held by so many connections, by the kernel's account and by
+    /// the ledgers.
     #[track_caller]
     pub(super) fn memory(&self, connections: u64) {
         let rss = meter::rss_kib(self.weir.pid());
@@ -266,6 +284,27 @@ impl<'a> Siege<'a> {
             (rss.saturating_sub(self.rss), connections * GROWTH_KIB + ALLOCATOR_KIB);
         println!("{}: {grown} KiB for {connections} connections", self.what);
         assert!(grown < most, "I3: {}: memory grew by {grown} KiB, {most} allowed", self.what);
+        let (held, max) = ledger(self.weir);
+        println!("{}: ledgers: {held} bytes, {max} at most in one", self.what);
+        let allowed = connections as f64 * LEDGER_MAX + LEDGER_REST;
+        assert!(held < allowed, "I3: {}: ledgers hold {held} bytes of {allowed}", self.what);
+        assert!(max < LEDGER_MAX, "I3: {}: a ledger held {max} bytes", self.what);
+    }
+
+    /// I3: that one connection of the attack has held at least so much, so that what bounds it was
+    /// put to the test.
+    #[track_caller]
+    pub(super) fn held_at_least(&self, bytes: u64) {
+        let what = format!("{}: a ledger has held {bytes} bytes", self.what);
+        wait::until(&what, SOON, || ledger(self.weir).1 >= bytes as f64);
+    }
+
+    /// I3: frames that were dealt with on connections that have ended: the attacker's.
+    #[track_caller]
+    pub(super) fn frames(&self, most: u32) {
+        let frames = frames_of(self.weir) - self.frames;
+        println!("{}: {frames} frames", self.what);
+        assert!(frames <= f64::from(most), "I3: {}: {frames} frames of {most}", self.what);
     }
 
     /// Ends the account: memory, processor time and the others.
@@ -276,8 +315,16 @@ impl<'a> Siege<'a> {
         println!("{}: {used:?} of processor time", self.what);
         assert!(used < cpu, "I3: {}: {used:?} of processor time, {cpu:?} allowed", self.what);
         self.good.finish(self.what);
+        // The attackers may have stayed; what is held for them is bounded all the same.
+        let held = ledger(self.weir).0;
+        let allowed = connections as f64 * LEDGER_MAX + LEDGER_REST;
+        assert!(held < allowed, "I3: {}: ledgers hold {held} bytes at the end", self.what);
         assert_eq!(self.weir.metric("weir_panics_total", &[]), 0.0, "{}", self.what);
     }
+}
+
+fn frames_of(weir: &Weir) -> f64 {
+    weir.metric("weir_http2_frames_received_total", &[("listener", "web")])
 }
 
 /// Requests that an origin works on.

@@ -4,6 +4,7 @@
 use crate::buffers::{Lent, Out};
 use crate::codec::client::{Seat, WARM_TICKS};
 use crate::codec::h2_desk::{self as desk, Job};
+use crate::codec::h2_held;
 use crate::codec::h2_mux::{Driver, Mux, Over};
 use crate::codec::h2_stream::H2Link;
 use crate::codec::linger;
@@ -31,7 +32,6 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// own; this one ends peers that hold all of them.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
-/// How far a connection is with saying goodbye.
 /// What a field weighs more in a decoded section than as a line of HTTP/1, in bytes: 32 instead of
 /// 4 (RFC 7541 §4.1), and more for a piece of a cookie, which has a name of its own.
 const FIELD_OVERHEAD: usize = 80;
@@ -40,6 +40,7 @@ const PSEUDO_FIELDS: usize = 5;
 /// What they weigh, their values of a usual length: names, overheads, method, scheme, protocol.
 const PSEUDO_BYTES: usize = 256;
 
+/// How far a connection is with saying goodbye.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Goodbye {
     /// Not begun.
@@ -106,8 +107,12 @@ impl Http2 {
             }
         }
         let counters = *self.driver.mux.conn.borrow().counters();
+        stats.http2_frames.add(counters.frames);
         stats.http2_resets_received.add(counters.resets_peer);
         stats.http2_resets_sent.add(counters.resets_own);
+        stats.hits(Limit::StreamsPerConnection, counters.refused_full);
+        stats.hits(Limit::Http2Memory, counters.refused_memory);
+        h2_held::publish(self.front.seat.worker.stats());
         let Driver { stream, buffer, .. } = &mut self.driver;
         let timer = &self.timer;
         Box::pin(linger::close(stream, buffer, timer, true)).await;
@@ -313,14 +318,14 @@ fn limits(local: &Local) -> Limits {
     Limits {
         max_concurrent_streams: config.streams_per_connection,
         requests_max: config.requests_per_connection,
+        // Wide enough for every head within the limits of the listener, to which the message is
+        // held once the pieces of its cookie are joined.
         section: SectionLimits {
             bytes: config.header_bytes
                 + config.uri_bytes
                 + FIELD_OVERHEAD * config.header_count
                 + PSEUDO_BYTES,
             fields: 2 * config.header_count + PSEUDO_FIELDS,
-        // Wide enough for every head within the limits of the listener, to which the message is
-        // held once the pieces of its cookie are joined.
         },
         enable_connect: true,
         ..Limits::default()

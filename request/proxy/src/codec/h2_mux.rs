@@ -6,6 +6,7 @@
 //! leave in one write, and no timer is involved.
 
 use crate::buffers::Lent;
+use crate::codec::h2_held::Held;
 use crate::stage::record::TlsFacts;
 use crate::stream::Stream;
 use crate::timer;
@@ -205,12 +206,15 @@ pub(crate) struct Driver {
     section: Section,
     /// Tick since which the peer takes nothing of what waits for it.
     stalled: Option<u32>,
+    held: Held,
 }
 
 impl Driver {
     /// A driver that starts with the bytes in `buffer`.
     pub(crate) fn new(mux: Rc<Mux>, stream: Stream, buffer: Option<Lent>) -> Self {
-        Self { mux, stream, buffer, waited: false, section: Section::default(), stalled: None }
+        let held = Held::new(mux.conn.borrow().role());
+        let section = Section::default();
+        Self { mux, stream, buffer, waited: false, section, stalled: None, held }
     }
 
     /// Tick since which output waits that the peer does not take.
@@ -238,8 +242,11 @@ impl Driver {
             }
         }
         let received = self.poll_receive(cx, &mut on);
+        // What streams have put into the output since the last turn is counted before it leaves.
+        self.held.note(&self.mux.conn.borrow());
         self.mux.wake_writable();
         let written = self.poll_write(cx);
+        self.held.note(&self.mux.conn.borrow());
         let over = match (received, written) {
             (Poll::Ready(over), _) => over,
             (Poll::Pending, Poll::Ready(Err(_))) => Over::Gone,

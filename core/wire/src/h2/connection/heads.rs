@@ -97,11 +97,14 @@ impl Connection {
         let memory = section.memory();
         let open = self.streams.len();
         let extra = memory + self.unowned();
-        if self.live >= self.limits.max_concurrent_streams
-            || open >= self.limits.running_max()
-            || !self.ledger.fits(extra, open + 1)
-        {
+        let full =
+            self.live >= self.limits.max_concurrent_streams || open >= self.limits.running_max();
+        if full || !self.ledger.fits(extra, open + 1) {
             section.clear();
+            let counted = &mut self.counters;
+            let refused =
+                if full { &mut counted.refused_full } else { &mut counted.refused_memory };
+            *refused += 1;
             return self.refuse(id);
         }
         let key = self.admit(id);
@@ -136,7 +139,6 @@ impl Connection {
     }
 
     fn refuse(&mut self, id: u32) -> Result<Option<Event>, Fault> {
-        self.counters.refused += 1;
         self.closed.cut(id);
         self.out.reply(Kind::RstStream, 0, id, &ErrorCode::REFUSED_STREAM.0.to_be_bytes());
         if self.budgets.reset(self.tick) { Ok(None) } else { Err(Fault::ResetFlood) }

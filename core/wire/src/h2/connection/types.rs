@@ -145,8 +145,10 @@ pub struct Counters {
     pub resets_peer: u64,
     /// RST_STREAM sent.
     pub resets_own: u64,
-    /// Streams refused.
-    pub refused: u64,
+    /// Streams refused because as many as allowed were open.
+    pub refused_full: u64,
+    /// Streams refused because the ledger had no room for them.
+    pub refused_memory: u64,
     /// The connection was ended because of a flood: 0 or 1.
     pub floods: u64,
 }

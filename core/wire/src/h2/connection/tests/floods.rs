@@ -174,7 +174,7 @@ fn heads_that_grow_when_they_are_decoded_are_bounded() {
     let mut large = b"\x82\x87\x84\x01\x01a\0\x01a\x7f\x81\x7c".to_vec();
     large.extend_from_slice(&[b'v'; 16_000]);
     let mut nth = 0;
-    while wire.it.counters().refused == 0 {
+    while wire.it.counters().refused_memory == 0 {
         wire.section = Section::default();
         wire.feed(&raw(1, 5, nth * 2 + 1, &large));
         nth += 1;
@@ -194,7 +194,7 @@ fn what_a_connection_holds_is_bounded() {
     }
     let block = wire.request();
     assert_eq!(wire.feed(&raw(1, 5, 5, &block)), []);
-    assert_eq!(wire.it.counters().refused, 1, "a stream that does not fit is refused");
+    assert_eq!(wire.it.counters().refused_memory, 1, "a stream that does not fit is refused");
     let taken = wire.taken(key).len();
     assert!(wire.it.ledger_bytes() > 120_000, "what was taken and not passed on counts");
     wire.it.release(key, taken);

@@ -239,7 +239,7 @@ fn a_slot_is_free_once_its_owner_is_done() {
     let mut wire = Wire::server(&limits);
     let mut id = 1;
     // The peer resets each stream at once; the work behind them goes on.
-    while wire.it.counters().refused == 0 {
+    while wire.it.counters().refused_full == 0 {
         let block = wire.request();
         wire.feed(&raw(1, 5, id, &block));
         wire.feed(&raw(3, 0, id, &[0, 0, 0, 8]));
