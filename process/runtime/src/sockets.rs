@@ -31,8 +31,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub const KEEPALIVE_PROBES: u32 = 3;
 
 /// Time within which a listener under retirement gives its address up, with room for the worker
-/// that does it to come to its turn.
-const RETIRED_WITHIN: Duration = Duration::from_secs(2);
+/// that does it to come to its turn on a machine that has other work for its processors.
+const RETIRED_WITHIN: Duration = Duration::from_secs(5);
 const _: () = assert!(RETIRED_WITHIN.as_millis() > 2 * crate::retire::HANDSHAKE_MAX.as_millis());
 
 /// The pause between two tries to bind an address under retirement.
@@ -111,22 +111,33 @@ pub fn bind(
     workers: usize,
     backlog: u32,
 ) -> Result<Vec<TcpListener>, BindError> {
+    try_bind(address, workers, backlog).map_err(explain)
+}
+
+/// What the kernel refused: the address, the step, and its reason.
+type Refusal = (SocketAddr, &'static str, io::Error);
+
+fn try_bind(
+    address: SocketAddr,
+    workers: usize,
+    backlog: u32,
+) -> Result<Vec<TcpListener>, Refusal> {
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let mut sockets = Vec::new();
     let mut exact = address;
     for worker in 0..workers.clamp(1, WORKERS_MAX) {
-        let socket = bound(exact, worker > 0).map_err(|(step, e)| explain(exact, step, e))?;
+        let socket = bound(exact, worker > 0).map_err(|(step, e)| (exact, step, e))?;
         let local = socket.local_addr().map(|local| local.as_socket());
         match local {
             Ok(Some(local)) => exact = local,
             Ok(None) => {}
-            Err(e) => return Err(explain(exact, "getsockname", e)),
+            Err(e) => return Err((exact, "getsockname", e)),
         }
         sockets.push(socket);
     }
     // After all are bound, so that a refusal never resets a connection that one of them took.
     for socket in &sockets {
-        socket.listen(backlog).map_err(|e| explain(exact, "listen", e))?;
+        socket.listen(backlog).map_err(|e| (exact, "listen", e))?;
     }
     Ok(sockets.into_iter().map(TcpListener::from).collect())
 }
@@ -147,7 +158,7 @@ pub fn bind_or_take(
     let mut listeners = Vec::new();
     for _ in 1..workers.clamp(1, WORKERS_MAX) {
         let duplicate = listener.try_clone();
-        listeners.push(duplicate.map_err(|e| explain(address, "duplicating its socket", e))?);
+        listeners.push(duplicate.map_err(|e| explain((address, "duplicating its socket", e)))?);
     }
     listeners.push(listener);
     Ok(listeners)
@@ -161,7 +172,7 @@ pub fn duplicates(
     address: SocketAddr,
     sockets: &[TcpListener],
 ) -> Result<Vec<TcpListener>, BindError> {
-    let failed = |e| explain(address, "duplicating its socket", e);
+    let failed = |e| explain((address, "duplicating its socket", e));
     sockets.iter().map(|socket| socket.try_clone().map_err(failed)).collect()
 }
 
@@ -210,7 +221,7 @@ pub fn spread(
             (Some(socket), _) => socket,
             (None, Some(other)) => {
                 let other = other.try_clone();
-                other.map_err(|e| explain(address, "duplicating its socket", e))?
+                other.map_err(|e| explain((address, "duplicating its socket", e)))?
             }
             (None, None) => return bind(address, workers, backlog.cast_unsigned()),
         };
@@ -234,16 +245,39 @@ pub async fn bind_when_retired(
 ) -> Result<Vec<TcpListener>, BindError> {
     let own = Some(std::process::id());
     let parent = rustix::process::getppid().and_then(|pid| pid.as_raw_pid().try_into().ok());
+    let retiring = |error: &BindError| match error {
+        BindError::InUse { holder, .. } => {
+            holder.as_ref().is_none_or(|holder| [own, parent].contains(&Some(holder.pid)))
+        }
+        _ => false,
+    };
+    let attempt = || try_bind(address, workers, backlog);
+    wait_for_retired(RETIRED_WITHIN, attempt, explain, retiring).await
+}
+
+/// Attempts until one is well, one that began after `within` fails, or the first is refused for
+/// another reason than a retirement. The holder is looked for once at first and once at the end:
+/// on a busy machine that alone may take as long as all the rest.
+async fn wait_for_retired<T>(
+    within: Duration,
+    mut attempt: impl FnMut() -> Result<T, Refusal>,
+    explain: impl Fn(Refusal) -> BindError,
+    retiring: impl Fn(&BindError) -> bool,
+) -> Result<T, BindError> {
     let start = tokio::time::Instant::now();
+    let refusal = match attempt() {
+        Ok(bound) => return Ok(bound),
+        Err(refusal) => explain(refusal),
+    };
+    if !retiring(&refusal) {
+        return Err(refusal);
+    }
     loop {
-        match bind(address, workers, backlog) {
-            Err(BindError::InUse { holder, .. })
-                if start.elapsed() < RETIRED_WITHIN
-                    && holder.as_ref().is_none_or(|h| [own, parent].contains(&Some(h.pid))) =>
-            {
-                tokio::time::sleep(TRY_AGAIN_AFTER).await;
-            }
-            outcome => return outcome,
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        let last = start.elapsed() >= within;
+        match attempt() {
+            Err((_, _, cause)) if cause.kind() == io::ErrorKind::AddrInUse && !last => {}
+            outcome => return outcome.map_err(explain),
         }
     }
 }
@@ -267,7 +301,7 @@ fn bound(address: SocketAddr, shared: bool) -> Result<Socket, (&'static str, io:
     Ok(socket)
 }
 
-fn explain(address: SocketAddr, step: &'static str, cause: io::Error) -> BindError {
+fn explain((address, step, cause): Refusal) -> BindError {
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
             BindError::InUse { address, holder: port_holder::find(address) }

@@ -188,3 +188,41 @@ fn workers_share_the_queue_of_a_socket_that_has_no_group() {
     assert_eq!(taken_by(&spread, 8), [8, 0, 0]);
     assert_eq!(duplicates(address, &spread).unwrap().len(), 3);
 }
+
+/// What `wait_for_retired` makes within a time of an address that is taken for the first `taken`
+/// attempts, where looking for the holder takes `search` and finds `holder`; and how often it looks.
+fn waited(
+    within: Duration,
+    taken: usize,
+    search: Duration,
+    holder: Option<u32>,
+) -> (Result<usize, ()>, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let searches = std::cell::Cell::new(0);
+    let mut attempts = 0;
+    let attempt = || {
+        attempts += 1;
+        let in_use = || io::Error::from(io::ErrorKind::AddrInUse);
+        if attempts > taken { Ok(attempts) } else { Err((loopback(), "bind", in_use())) }
+    };
+    let explain = |(address, ..): Refusal| {
+        searches.set(searches.get() + 1);
+        std::thread::sleep(search);
+        let holder = holder.map(|pid| Holder { pid, name: "other".to_owned() });
+        BindError::InUse { address, holder }
+    };
+    let retiring = |error: &BindError| matches!(error, BindError::InUse { holder: None, .. });
+    let outcome = runtime.block_on(wait_for_retired(within, attempt, explain, retiring));
+    (outcome.map_err(drop), searches.get())
+}
+
+#[test]
+fn a_slow_search_for_the_holder_does_not_use_up_the_time_to_wait() {
+    let (quick, slow) = (Duration::ZERO, Duration::from_millis(80));
+    let (short, long) = (Duration::from_millis(60), Duration::from_secs(60));
+    assert_eq!(waited(short, 0, slow, None), (Ok(1), 0), "free at once");
+    assert_eq!(waited(short, 1, slow, None), (Ok(2), 1), "free by the time the search is over");
+    assert_eq!(waited(long, 2, quick, None), (Ok(3), 1), "free after a while");
+    assert_eq!(waited(short, usize::MAX, quick, None), (Err(()), 2), "never free");
+    assert_eq!(waited(short, 1, quick, Some(1)), (Err(()), 1), "somebody else's: not waited for");
+}
