@@ -1,4 +1,5 @@
-//! The Debian packages that tests run as clients and as origins, installed by name when missing.
+//! The Debian packages that tests run as clients and as origins, installed by name when missing,
+//! and gRPC for Python in an environment of its own.
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -15,7 +16,7 @@ const NEEDED: [(&str, &str); 9] = [
     ("wrk", "wrk"),
     ("openssl", "openssl"),
     ("python3", "python3"),
-    ("/usr/lib/python3/dist-packages/grpc/__init__.py", "python3-grpcio"),
+    ("/usr/share/doc/python3-venv", "python3-venv"),
     ("h2load", "nghttp2-client"),
     ("node", "nodejs"),
 ];
@@ -23,12 +24,40 @@ const NEEDED: [(&str, &str); 9] = [
 /// Debian asks this program before a package starts its service; 101 says no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
+/// gRPC as its makers publish it, newer than Debian's.
+const GRPC: &str = "grpcio==1.85.1";
+
+/// The environment with it, below the root of the checkout; tests run its `bin/python3`.
+const GRPC_FOLDER: &str = "target/peers/grpcio";
+
 /// Installs what is missing and says so.
 ///
 /// # Errors
 /// When something is missing and cannot be installed.
 pub(crate) fn install() -> Result<()> {
-    install_these(&NEEDED)
+    install_these(&NEEDED)?;
+    install_grpc()
+}
+
+/// Makes the environment with gRPC, unless it is there in this version.
+fn install_grpc() -> Result<()> {
+    let folder = run::root().join(GRPC_FOLDER);
+    let mark = folder.join("whole");
+    if fs::read_to_string(&mark).is_ok_and(|found| found == GRPC) {
+        return Ok(());
+    }
+    println!("installing {GRPC}");
+    // The interpreter of the system: one of a version manager may go away with its version.
+    let mut make = run::command("/usr/bin/python3");
+    make.args(["-m", "venv", "--clear"]).arg(&folder);
+    let mut fill = run::command(&folder.join("bin/python3").to_string_lossy());
+    fill.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", GRPC]);
+    for command in [&mut make, &mut fill] {
+        if !run::finish(command, Show::OnFailure)?.ok {
+            bail!("{GRPC} cannot be installed in {}", folder.display());
+        }
+    }
+    fs::write(&mark, GRPC).with_context(|| format!("{}: write", mark.display()))
 }
 
 /// Installs what is missing of a list of programs or files and their packages.
@@ -45,7 +74,7 @@ pub(crate) fn install_these(needed: &[(&'static str, &'static str)]) -> Result<(
     if run::which("apt-get").is_none() {
         bail!("missing: {list}; there is no apt-get here, install them by hand");
     }
-    if !is_root() {
+    if !run::is_root() {
         bail!("missing: {list}; run `apt-get install {list}` as root, or run this as root");
     }
     println!("installing {list}");
@@ -67,12 +96,6 @@ fn missing(needed: &[(&'static str, &'static str)]) -> Vec<&'static str> {
         false => run::which(name).is_none(),
     };
     needed.iter().filter(|(program, _)| absent(program)).map(|(_, package)| *package).collect()
-}
-
-fn is_root() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    uid.split_whitespace().nth(1) == Some("0")
 }
 
 fn apt(args: &[&str]) -> Result<()> {

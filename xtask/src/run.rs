@@ -118,6 +118,13 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// Whether this runs as root.
+pub(crate) fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    uid.split_whitespace().nth(1) == Some("0")
+}
+
 /// Builds the whole workspace: `--all-targets`, once in the profile and with the features of the
 /// tests, or `--bins`.
 ///

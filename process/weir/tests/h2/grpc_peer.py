@@ -6,7 +6,8 @@ import threading
 
 import grpc
 
-SERVICE = "weir.Test"
+# The one that examples/grpc.toml has a route for.
+SERVICE = "helloworld.Greeter"
 CANCELLED = threading.Event()
 
 

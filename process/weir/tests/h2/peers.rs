@@ -4,16 +4,17 @@ use super::features::same;
 use crate::peers::{Haproxy, curl, listening, program};
 use crate::support::client::Client;
 use crate::support::edge::{Edge, origin};
-use crate::support::files::free_port;
+use crate::support::files::{TempDir, free_port};
 use crate::support::h2::client::H2;
 use crate::support::h2::hpack::Block;
-use crate::support::process::{Guard, Weir, run};
+use crate::support::process::{Guard, Weir, command, run, workspace};
 use crate::support::tls::{Authority, VALID};
 use crate::support::upstream::Upstream;
 use crate::support::wait::{self, SOON};
 use crate::support::ws::{self, WebSocket};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::Command;
 
 const MIB: usize = 1 << 20;
 /// Lines of a pool whose origins speak HTTP/2.
@@ -35,7 +36,10 @@ fn script(name: &str) -> PathBuf {
 /// Runs a script of a peer against Weir to its end.
 #[track_caller]
 fn good(interpreter: &str, name: &str, arguments: &[&str]) {
-    let mut command = program(interpreter);
+    let mut command = match interpreter.starts_with('/') {
+        true => Command::new(interpreter),
+        false => program(interpreter),
+    };
     let (_, out, err) = run(command.arg(script(name)).args(arguments));
     assert!(out.ends_with("good\n"), "{name} {arguments:?}: {out}{err}");
 }
@@ -127,19 +131,48 @@ fn node_as_origin() {
     good("node", "peer.js", &["client", &format!("http://{}", weir.web())]);
 }
 
-#[test]
-fn grpc_through_weir() {
+/// The interpreter that has gRPC.
+fn grpc_python() -> String {
+    let path = workspace().join("target/peers/grpcio/bin/python3");
+    let told = "gRPC is missing: `cargo xtask test --group packages` installs it";
+    assert!(path.exists(), "{told}");
+    path.display().to_string()
+}
+
+/// A gRPC server that listens.
+fn grpc_server() -> (Guard, u16) {
     let port = free_port();
-    let mut command = program("python3");
+    let mut command = Command::new(grpc_python());
     let file = script("grpc_peer.py");
     let mut guard = Guard::start(command.arg(&file).args(["server", &port.to_string()]));
     listening(&mut guard, port);
+    (guard, port)
+}
+
+#[test]
+fn grpc_through_the_example() {
+    let (_server, port) = grpc_server();
+    let [web, admin] = [(); 2].map(|()| free_port());
+    let text = std::fs::read_to_string(workspace().join("examples/grpc.toml")).expect("readable");
+    let text = text.replace("127.0.0.1:8080", &format!("127.0.0.1:{web}"));
+    let text = text.replace("port = 9001", &format!("port = {port}"));
+    let text = format!("{text}\n[admin]\naddress = \"127.0.0.1:{admin}\"\n");
+    let dir = TempDir::new();
+    let file = dir.write("grpc.toml", text);
+    let mut weir = Guard::start(command().arg("run").arg(file));
+    listening(&mut weir, web);
+    good(&grpc_python(), "grpc_peer.py", &["client", &format!("127.0.0.1:{web}")]);
+}
+
+#[test]
+fn grpc_through_weir() {
+    let (_server, port) = grpc_server();
     let edge = Edge::simple(port).pool("p", H2_POOL, &[origin("o1", port)]);
     let (edge, ca) = secured(edge);
     let weir = Weir::start(edge);
-    good("python3", "grpc_peer.py", &["client", &weir.web().to_string()]);
+    good(&grpc_python(), "grpc_peer.py", &["client", &weir.web().to_string()]);
     let secure = weir.address("secure").to_string();
-    good("python3", "grpc_peer.py", &["client", &secure, &ca]);
+    good(&grpc_python(), "grpc_peer.py", &["client", &secure, &ca]);
 }
 
 #[test]
