@@ -13,6 +13,7 @@ mod markdown;
 mod packages;
 mod run;
 mod soak;
+mod systemd;
 mod test;
 mod tidy;
 mod workspace;
@@ -35,6 +36,8 @@ enum Verb {
     CheckDocs,
     /// Run the tests with their full case counts (WEIR_SOAK=1)
     Soak(soak::Args),
+    /// Reload and upgrade weir.service under a real systemd; needs root and debootstrap
+    Systemd,
     /// Measure Weir beside its peers
     Bench(bench_rows::Args),
     /// Build the eBPF object, or check that the committed one is of its sources
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(),
         Verb::CheckDocs => check_docs::run(),
         Verb::Soak(args) => soak::run(&args),
+        Verb::Systemd => systemd::run(),
         Verb::Bench(args) => bench_rows::run(&args),
         Verb::Ebpf(args) => ebpf::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
