@@ -107,4 +107,31 @@ defaults! {
     OUTLIER_MAX: Duration = Duration::from_secs(300);
     /// Half of a pool keeps serving whatever the failures look like.
     OUTLIER_MAX_PERCENT: u32 = 50;
+
+    /// The one that GLB, the first public redirector of this kind, uses for GUE.
+    PACKET_GUE_PORT: u16 = 19_523;
+    /// The one behind that of GUE.
+    PACKET_FOU_PORT: u16 = 19_524;
+    /// What every network carries; raise it, so that full packets need not be cut.
+    PACKET_MTU: u16 = 1_500;
+    /// A black hole heals in milliseconds, and a flood of large packets is not answered in kind.
+    PACKET_TOO_BIG_RATE: u32 = 1_000;
+    /// 4 MiB of kernel memory for both generations: tens of thousands of prefixes.
+    PACKET_TRIE_ENTRIES: u32 = 1 << 18;
+    /// 1 MiB of kernel memory for both generations: ten thousand prefixes with some ports each.
+    PACKET_PORT_ROWS: u32 = 1 << 16;
+    /// 8 MiB of kernel memory for both generations: eight tables for 655 servers.
+    PACKET_BUCKETS: u32 = 1 << 19;
+    /// Servers are alike unless something else is said.
+    SERVER_CAPACITY: u32 = 100;
+    /// 100 buckets for each of 655 servers: shares differ by a hundredth.
+    TWO_SLOT_BUCKETS: u32 = 1 << 16;
+    /// The prime behind 65,536: 100 entries for each of 655 servers.
+    MAGLEV_ENTRIES: u32 = 65_537;
+    /// Two octets hold every server id.
+    QUIC_SERVER_ID_LENGTH: u8 = 2;
+    /// The draft's least is 4; 6 octets make two ids of one server alike once in 16 million.
+    QUIC_NONCE_LENGTH: u8 = 6;
+    /// The bursts of an honest sender end within a second.
+    SHIELD_BURST: Duration = Duration::from_secs(1);
 }

@@ -23,6 +23,18 @@ impl IpNet {
         Some(Self { base: mask(base, bits), bits })
     }
 
+    /// The network: the lowest address of the prefix.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.base
+    }
+
+    /// Bits that addresses of the prefix have in common: 0 to 32, or to 128 for IPv6.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// Whether `address` lies in this prefix. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -118,6 +130,8 @@ mod tests {
             assert!(net.contains(inside.parse().unwrap()), "{net} {inside}");
             assert!(!net.contains(outside.parse().unwrap()), "{net} {outside}");
         }
+        let net: IpNet = "192.168.1.77/24".parse().unwrap();
+        assert_eq!((net.address().to_string(), net.bits()), ("192.168.1.0".to_owned(), 24));
         assert!("10.0.0.0/33".parse::<IpNet>().is_err());
         assert!("x/3".parse::<IpNet>().is_err());
     }

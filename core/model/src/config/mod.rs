@@ -4,6 +4,7 @@
 
 mod listener;
 mod origin;
+pub mod packet;
 mod process;
 mod route;
 
@@ -52,4 +53,6 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Hosts and where their requests go; host patterns are unique.
     pub load_balancers: Vec<LoadBalancer>,
+    /// The packet path; none where only connections are served.
+    pub packet: Option<packet::PacketConfig>,
 }

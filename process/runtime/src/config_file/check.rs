@@ -164,6 +164,15 @@ impl Table {
         if let Some(Value::Map(items)) = self.value(key) { items } else { &[] }
     }
 
+    /// The numbers of a list, with their places.
+    pub(crate) fn numbers(&self, key: &str) -> impl Iterator<Item = (usize, At, u64)> {
+        let numbers = self.list(key).iter().enumerate();
+        numbers.filter_map(|(index, item)| match item.value {
+            Value::Int(number) => Some((index, item.at, number)),
+            _ => None,
+        })
+    }
+
     /// A table.
     pub(crate) fn table(&self, key: &str) -> Option<&Self> {
         if let Some(Value::Table(table)) = self.value(key) { Some(table) } else { None }
@@ -335,8 +344,8 @@ impl Checker<'_> {
             }
             Kind::Text(of) => {
                 if let Some(valid) = text::fault_of(*of, &found) {
-                    // A header value is often a secret, so it is not shown.
-                    let secret = *of == Text::HeaderValue;
+                    // A header value is often a secret, and a key is one, so it is not shown.
+                    let secret = matches!(of, Text::HeaderValue | Text::HashKey);
                     let what = if secret { "this value".to_owned() } else { quote(&found) };
                     self.report.fault(at, path, format!("{what} is not valid here"), valid);
                     // A wrong name still names its object, so that references to it are not

@@ -1,5 +1,7 @@
 //! Each object of a configuration as a list of fields, in the file's words: what `diff` compares.
 
+mod packet;
+
 use super::text::{show_size, show_time};
 use core_model::Config;
 use core_model::config::{
@@ -39,6 +41,7 @@ pub(crate) fn objects(config: &Config) -> Vec<Object> {
     all.extend(config.monitors.iter().map(monitor));
     all.extend(config.pools.iter().map(|pool| self::pool(config, pool)));
     all.extend(config.load_balancers.iter().map(|balancer| load_balancer(config, balancer)));
+    all.extend(config.packet.iter().flat_map(packet::objects));
     all
 }
 

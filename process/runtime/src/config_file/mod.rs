@@ -25,7 +25,7 @@ pub use print::print_defaults;
 pub use report::FAULTS_MAX;
 pub use schema::{
     LIST_MAX, LISTENERS_MAX, LOAD_BALANCERS_MAX, MONITORS_MAX, ORIGINS_MAX, POOLS_MAX, ROUTES_MAX,
-    TEXT_MAX,
+    SERVERS_MAX, SHIELD_RULES_MAX, TEXT_MAX, TRAFFICSETS_MAX,
 };
 
 use check::{Checker, Table};

@@ -44,7 +44,8 @@ fn section(out: &mut String, section: &Section, path: &str, mark: &str) {
             Kind::Table(of) => (of, format!("[{name}]"), ""),
             Kind::Switch(of) => (of, format!("[{name}]"), "? "),
             Kind::Tables { of, min, .. } => {
-                let optional = min == 0 && !path.is_empty();
+                let off = matches!(key.default, Default::Absent(_));
+                let optional = min == 0 && (off || !path.is_empty());
                 (of, format!("[[{name}]]"), if optional { "? " } else { "" })
             }
             _ => continue,

@@ -4,6 +4,7 @@ mod certificates;
 mod differences;
 mod faults;
 mod includes;
+mod packet;
 mod values;
 mod whole;
 

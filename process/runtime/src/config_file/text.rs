@@ -1,6 +1,9 @@
 //! Texts of the file: times, sizes, status codes, hosts, nearest names, `${VARIABLE}`.
 
 use super::schema::Text;
+use core_model::config::packet::{
+    HashKey, InterfaceName, LinkAddress, PortRange, Range, parse_hex,
+};
 use core_model::config::{CodeRange, HostPattern};
 use core_model::{IpNet, ListenAddress};
 use std::net::{IpAddr, SocketAddr};
@@ -279,6 +282,13 @@ pub(crate) fn fault_of(kind: Text, text: &str) -> Option<&'static str> {
         Text::HeaderValue => is_field_value(text),
         Text::Codes => parse_codes(text).is_some(),
         Text::Location => is_location(text),
+        Text::Interface => text.parse::<InterfaceName>().is_ok(),
+        Text::HashKey => text.parse::<HashKey>().is_ok(),
+        Text::LinkAddress => text.parse::<LinkAddress>().is_ok(),
+        Text::Ports | Text::Lengths => text.parse::<PortRange>().is_ok(),
+        Text::Ttls => text.parse::<Range<u8>>().is_ok(),
+        Text::IpProtocol => parse_ip_protocol(text).is_some(),
+        Text::Hex => parse_hex(text).is_some_and(|octets| !octets.is_empty()),
     };
     (!right).then(|| valid_text(kind))
 }
@@ -287,6 +297,17 @@ pub(crate) fn fault_of(kind: Text, text: &str) -> Option<&'static str> {
 fn is_dns_name(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or("");
     is_dns(text) && !last.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Protocols that have a name in rules, with their numbers.
+const IP_PROTOCOLS: [(&str, u8); 7] =
+    [("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58), ("gre", 47), ("esp", 50), ("sctp", 132)];
+
+/// A protocol in IP by name or number.
+pub(crate) fn parse_ip_protocol(text: &str) -> Option<u8> {
+    let named = IP_PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    named.or_else(|| text.parse().ok().filter(|_| digits))
 }
 
 /// What a text of this kind is.
@@ -317,5 +338,13 @@ pub(crate) fn valid_text(kind: Text) -> &'static str {
         Text::HeaderValue => "a field value without line ends, control characters and outer spaces",
         Text::Codes => "codes such as 200, 2xx or 2xx,304, or nothing for any",
         Text::Location => "a path that starts with `/`, or an http:// or https:// URL",
+        Text::Interface => "the name of a network interface, such as eth0",
+        Text::HashKey => "32 hexadecimal digits that are not all alike: openssl rand -hex 16",
+        Text::LinkAddress => "an Ethernet address of one machine, such as 02:00:5e:10:00:01",
+        Text::Ports => "a port or a range of ports, such as 443 or 8000-8999",
+        Text::Lengths => "octets 0 to 65535 or a range of them, such as 40 or 1200-1500",
+        Text::Ttls => "a time to live 0 to 255 or a range of them, such as 255 or 1-16",
+        Text::IpProtocol => "tcp, udp, icmp, icmpv6, gre, esp, sctp, or a number 0 to 255",
+        Text::Hex => "hexadecimal digits, two for each octet",
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn config() -> Config {
         monitors: vec![monitor()],
         pools: vec![pool("shop", &[("a", 9001), ("b \"2\"", 9002)])],
         load_balancers: vec![load_balancer()],
+        packet: None,
     }
 }
 

@@ -180,6 +180,7 @@ pub(super) fn config(monitor: Monitor, pools: Vec<Pool>) -> Config {
         monitors: vec![monitor],
         pools,
         load_balancers: Vec::new(),
+        packet: None,
     }
 }
 

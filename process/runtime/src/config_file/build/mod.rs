@@ -3,6 +3,7 @@
 
 mod listener;
 mod origin;
+mod packet;
 mod process;
 mod route;
 mod rules;
@@ -36,7 +37,7 @@ pub(crate) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// Takes up the names of all objects.
+    /// Takes up the names of all objects that others refer to.
     pub(crate) fn new(world: &'a World<'a>, report: Report, roots: &[Root]) -> Self {
         let mut builder = Self {
             world,
@@ -73,6 +74,7 @@ impl<'a> Builder<'a> {
         let monitors = each(roots, "monitor", |table| self.monitor(table));
         let pools = each(roots, "pool", |table| self.pool(table));
         let load_balancers = each(roots, "load_balancer", |table| self.load_balancer(table));
+        let packet = self.packet(roots);
         self.compare_listeners(roots);
         self.compare_hosts(roots);
         self.compare_client_auth(roots);
@@ -88,6 +90,7 @@ impl<'a> Builder<'a> {
             monitors: monitors?,
             pools: pools?,
             load_balancers: load_balancers?,
+            packet: packet?,
         })
     }
 
@@ -98,7 +101,7 @@ impl<'a> Builder<'a> {
     }
 
     fn tell_doubles(&mut self, roots: &[Root]) {
-        for key in ["runtime", "admin", "logging"] {
+        for key in ["runtime", "admin", "logging", "packet"] {
             let mut given = roots.iter().filter(|root| root.table.given(key));
             let Some(first) = given.next() else { continue };
             let first = self.report.point(first.table.at_of(key));
@@ -130,7 +133,10 @@ impl<'a> Builder<'a> {
         let none = |key: &str| roots.iter().all(|root| root.table.tables(key).is_empty());
         let at = At::default();
         if none("listener") {
-            self.report.warn(at, "", "there is no [[listener]]: nothing is served", "add one");
+            if roots.iter().all(|root| !root.table.given("packet")) {
+                let what = "there is no [[listener]] and no [packet]: nothing is served";
+                self.report.warn(at, "", what, "add one");
+            }
         } else if none("load_balancer") {
             let what = "there is no [[load_balancer]]: every request is answered with 404";
             self.report.warn(at, "", what, "add one");

@@ -5,11 +5,13 @@
 
 mod listener;
 mod origin;
+mod packet;
 mod process;
 mod route;
 
 pub(crate) use listener::LISTENER;
 pub(crate) use origin::{MONITOR, POOL};
+pub(crate) use packet::{PACKET, SERVER, SHIELD_RULE, TRAFFICSET};
 pub(crate) use process::{ADMIN, LOGGING, RUNTIME};
 pub(crate) use route::LOAD_BALANCER;
 
@@ -27,6 +29,12 @@ pub const ORIGINS_MAX: usize = 1_000;
 pub const LOAD_BALANCERS_MAX: usize = 100_000;
 /// Routes of one host; they are tried in order.
 pub const ROUTES_MAX: usize = 1_000;
+/// Servers of one fleet: as many as there are ids.
+pub const SERVERS_MAX: usize = core_model::config::packet::ServerId::MAX as usize;
+/// Trafficsets of one configuration: places in the kernel's array of them.
+pub const TRAFFICSETS_MAX: usize = 1_024;
+/// Rules of the shield: what programs of the kernel's greatest size hold.
+pub const SHIELD_RULES_MAX: usize = 10_000;
 /// Entries of any other list.
 pub const LIST_MAX: usize = 10_000;
 /// Longest text value in bytes; a longer one is a file in the wrong place.
@@ -75,6 +83,22 @@ pub(crate) enum Text {
     Account,
     /// A glob of files to include.
     Glob,
+    /// The name of a network interface.
+    Interface,
+    /// 32 hexadecimal digits, which are a secret.
+    HashKey,
+    /// An Ethernet address.
+    LinkAddress,
+    /// A port or a range of ports.
+    Ports,
+    /// Octets of an IP packet, or a range of them.
+    Lengths,
+    /// A time to live, or a range of them.
+    Ttls,
+    /// A protocol in IP by name or number.
+    IpProtocol,
+    /// Octets in hexadecimal digits.
+    Hex,
 }
 
 /// What a value must be.
@@ -262,6 +286,16 @@ pub(crate) const fn tables(name: &'static str, of: &'static Section, max: usize)
     tables
 }
 
+/// A list of tables which is off unless it is written, and what that means.
+pub(crate) const fn extra_tables(
+    name: &'static str,
+    of: &'static Section,
+    max: usize,
+    absent: &'static str,
+) -> Key {
+    tables(name, of, max).absent(absent)
+}
+
 /// A key that Cloudflare (or a later version) has and this version does not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Later {
@@ -348,6 +382,10 @@ pub(crate) static ROOT: Section = Section {
         tables("monitor", &MONITOR, MONITORS_MAX),
         tables("pool", &POOL, POOLS_MAX),
         tables("load_balancer", &LOAD_BALANCER, LOAD_BALANCERS_MAX),
+        switch("packet", &PACKET, "packets are left to the kernel"),
+        extra_tables("server", &SERVER, SERVERS_MAX, "no fleet"),
+        extra_tables("trafficset", &TRAFFICSET, TRAFFICSETS_MAX, "no address is a VIP"),
+        extra_tables("shield_rule", &SHIELD_RULE, SHIELD_RULES_MAX, "every packet passes"),
     ],
     later: &[
         later("monitor_group"),
