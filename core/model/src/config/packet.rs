@@ -6,8 +6,8 @@ mod trafficset;
 mod value;
 
 pub use shield::{
-    IpOptions, PayloadMatch, Per, RateLimit, ShieldAction, ShieldMatch, ShieldRule, TcpFlags,
-    Transport,
+    IpOptions, PayloadMatch, Per, Ports, RateLimit, ShieldAction, ShieldMatch, ShieldRule,
+    TcpFlags, Transport,
 };
 pub use trafficset::{
     Dissector, Encapsulation, Fragments, Protocols, QuicRouting, SessionId, Strategy, SynCookies,

@@ -49,60 +49,55 @@ pub struct ShieldMatch {
 pub enum Transport {
     /// Any protocol.
     Any,
-    /// Another protocol than TCP and UDP, by its number.
-    Other(u8),
+    /// A protocol without ports, by its number: none of TCP, UDP and SCTP.
+    Portless(u8),
     /// TCP.
-    Tcp {
-        /// Ascending and apart from each other; any where empty.
-        source_ports: Vec<PortRange>,
-        /// Ascending and apart from each other; any where empty.
-        destination_ports: Vec<PortRange>,
-        /// Flags, if they matter.
-        flags: Option<TcpFlags>,
-    },
+    Tcp(Ports, Option<TcpFlags>),
     /// UDP.
-    Udp {
-        /// Ascending and apart from each other; any where empty.
-        source_ports: Vec<PortRange>,
-        /// Ascending and apart from each other; any where empty.
-        destination_ports: Vec<PortRange>,
-    },
-    /// TCP or UDP, with one list of ports not empty or a payload to look at.
-    TcpOrUdp {
-        /// Ascending and apart from each other; any where empty.
-        source_ports: Vec<PortRange>,
-        /// Ascending and apart from each other; any where empty.
-        destination_ports: Vec<PortRange>,
-    },
+    Udp(Ports),
+    /// SCTP.
+    Sctp(Ports),
+    /// TCP, UDP or SCTP, with one list of ports not empty.
+    Ported(Ports),
+}
+
+/// Ports of a rule.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Ports {
+    /// Source ports, ascending and apart from each other; any where empty.
+    pub source: Vec<PortRange>,
+    /// Destination ports, ascending and apart from each other; any where empty.
+    pub destination: Vec<PortRange>,
 }
 
 impl Transport {
-    /// Source ports; any where empty.
+    /// The protocol's number; none where it is not one alone.
     #[must_use]
-    pub fn source_ports(&self) -> &[PortRange] {
+    pub fn protocol(&self) -> Option<u8> {
         match self {
-            Self::Any | Self::Other(_) => &[],
-            Self::Tcp { source_ports, .. }
-            | Self::Udp { source_ports, .. }
-            | Self::TcpOrUdp { source_ports, .. } => source_ports,
+            Self::Any | Self::Ported(_) => None,
+            Self::Portless(number) => Some(*number),
+            Self::Tcp(..) => Some(6),
+            Self::Udp(_) => Some(17),
+            Self::Sctp(_) => Some(132),
         }
     }
 
-    /// Destination ports; any where empty.
+    /// Ports, if the protocol has any.
     #[must_use]
-    pub fn destination_ports(&self) -> &[PortRange] {
+    pub fn ports(&self) -> Option<&Ports> {
         match self {
-            Self::Any | Self::Other(_) => &[],
-            Self::Tcp { destination_ports, .. }
-            | Self::Udp { destination_ports, .. }
-            | Self::TcpOrUdp { destination_ports, .. } => destination_ports,
+            Self::Any | Self::Portless(_) => None,
+            Self::Tcp(ports, _) | Self::Udp(ports) | Self::Sctp(ports) | Self::Ported(ports) => {
+                Some(ports)
+            }
         }
     }
 
     /// TCP flags, if they matter.
     #[must_use]
     pub fn flags(&self) -> Option<TcpFlags> {
-        if let Self::Tcp { flags, .. } = self { *flags } else { None }
+        if let Self::Tcp(_, flags) = self { *flags } else { None }
     }
 }
 
@@ -137,8 +132,7 @@ impl TcpFlags {
     }
 }
 
-/// Octets behind the TCP or UDP header, or behind the IP header of another protocol. A packet that
-/// ends before them does not match.
+/// Octets behind the transport header. A packet that ends before them does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadMatch {
     offset: u16,
@@ -148,8 +142,8 @@ pub struct PayloadMatch {
 impl PayloadMatch {
     /// Highest offset: what lies further back is not in the first page of every driver's frame.
     pub const OFFSET_MAX: u16 = 1023;
-    /// Most octets compared: four steps of eight.
-    pub const OCTETS_MAX: usize = 32;
+    /// Most octets compared: two words of the machine.
+    pub const OCTETS_MAX: usize = 16;
 
     /// A match of `octets` as far as `mask` has bits. `None` where nothing is compared, where the
     /// lengths differ, where a bit stands outside of the mask, or past the limits.
@@ -200,14 +194,38 @@ pub enum ShieldAction {
 /// A token bucket, or one for each address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Packets per second.
+    /// Packets per second, up to 100 million.
     pub packets_per_second: Option<NonZeroU64>,
-    /// Octets of IP packets per second; this or `packets_per_second` is given.
+    /// Octets of IP packets per second, 1,000 to 10^12; this or `packets_per_second` is given.
     pub bytes_per_second: Option<NonZeroU64>,
-    /// How much of a rate may be saved up: the bucket holds rate × burst, a packet at least.
+    /// How much of a rate may be saved up; of neither rate more than [`RateLimit::SAVED_MAX`].
     pub burst: Duration,
     /// What has a bucket of its own.
     pub per: Per,
+}
+
+impl RateLimit {
+    /// Most packets or octets that a bucket holds: the kernel's side counts them in 32 bits.
+    pub const SAVED_MAX: u64 = u32::MAX as u64;
+    /// Octets that a bucket of octets holds at least: one packet of any size passes.
+    pub const SAVED_OCTETS: u64 = 65_600;
+
+    /// Packets that the full bucket holds, one at least.
+    #[must_use]
+    pub fn saved_packets(&self) -> Option<u64> {
+        self.packets_per_second.map(|rate| self.saved(rate).max(1))
+    }
+
+    /// Octets that the full bucket holds, [`RateLimit::SAVED_OCTETS`] at least.
+    #[must_use]
+    pub fn saved_octets(&self) -> Option<u64> {
+        self.bytes_per_second.map(|rate| self.saved(rate).max(Self::SAVED_OCTETS))
+    }
+
+    fn saved(&self, rate: NonZeroU64) -> u64 {
+        let saved = u128::from(rate.get()).saturating_mul(self.burst.as_millis()) / 1_000;
+        u64::try_from(saved).unwrap_or(u64::MAX)
+    }
 }
 
 /// What has a token bucket of its own.
@@ -234,6 +252,26 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_holds_a_packet_at_least() {
+        let limit = |rate, burst| RateLimit {
+            packets_per_second: NonZeroU64::new(rate),
+            bytes_per_second: NonZeroU64::new(rate),
+            burst: Duration::from_millis(burst),
+            per: Per::Rule,
+        };
+        for (rate, burst, packets, octets) in [
+            (1, 1, 1, RateLimit::SAVED_OCTETS),
+            (1_000, 2_500, 2_500, RateLimit::SAVED_OCTETS),
+            (1_000_000, 1_000, 1_000_000, 1_000_000),
+        ] {
+            let limit = limit(rate, burst);
+            assert_eq!(limit.saved_packets(), Some(packets), "{rate} {burst}");
+            assert_eq!(limit.saved_octets(), Some(octets), "{rate} {burst}");
+        }
+        assert_eq!(limit(0, 1).saved_packets(), None);
+    }
+
+    #[test]
     fn a_payload_match_compares_something() {
         let one = PayloadMatch::new(4, &[1, 0], &[0xff, 0]).unwrap();
         assert_eq!((one.offset(), one.octets()), (4, [(1, 0xff), (0, 0)].as_slice()));
@@ -243,7 +281,7 @@ mod tests {
             (0, &[0], &[0]),
             (0, &[3], &[1]),
             (1024, &[1], &[1]),
-            (0, &[0; 33], &[1; 33]),
+            (0, &[0; 17], &[1; 17]),
         ] {
             assert_eq!(PayloadMatch::new(offset, octets, mask), None, "{offset} {octets:?}");
         }

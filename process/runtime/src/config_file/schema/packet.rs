@@ -253,7 +253,7 @@ pub(crate) static SHIELD_RULE: Section = Section {
             .default(Default::Empty, "empty: any")
             .example("[\"203.0.113.7\"]"),
         key("protocol", Kind::Text(Text::IpProtocol), "Protocol above IP.")
-            .absent("any; TCP and UDP where ports are given")
+            .absent("any; TCP, UDP and SCTP where ports are given")
             .example("\"tcp\""),
         key("source_ports", PORT_LIST, "Source ports and ranges of ports.")
             .default(Default::Empty, "empty: any")
@@ -280,12 +280,16 @@ pub(crate) static SHIELD_RULE: Section = Section {
              dropped.",
         )
         .example("\"limit\""),
-        key("packets_per_second", count(1, 1 << 40, "packets/s"), "Rate for action = \"limit\".")
-            .absent("packets are not limited")
-            .example("1000"),
+        key(
+            "packets_per_second",
+            count(1, 100_000_000, "packets/s"),
+            "Rate for action = \"limit\".",
+        )
+        .absent("packets are not limited")
+        .example("1000"),
         key(
             "bytes_per_second",
-            Kind::Size { min: 1, max: 1 << 50 },
+            Kind::Size { min: 1_000, max: 1_000_000_000_000 },
             "Rate for action = \"limit\", in octets of IP packets.",
         )
         .absent("octets are not limited")
@@ -293,7 +297,8 @@ pub(crate) static SHIELD_RULE: Section = Section {
         key(
             "burst",
             Kind::Time { min: Duration::from_millis(1), max: Duration::from_secs(60) },
-            "How much of a rate may be saved up.",
+            "How much of a rate may be saved up: a packet of any size at least, and 4294967295 \
+             packets or octets at most.",
         )
         .default(Default::Time(defaults::SHIELD_BURST), reasons::SHIELD_BURST),
         key(
@@ -331,9 +336,9 @@ static TCP_FLAGS: Section = Section {
 };
 
 static PAYLOAD: Section = Section {
-    doc: "Octets behind the TCP or UDP header, or behind the IP header of another protocol.",
+    doc: "Octets behind the transport header.",
     keys: &[
-        key("bytes", Kind::Text(Text::Hex), "What stands there; 32 octets at most.")
+        key("bytes", Kind::Text(Text::Hex), "What stands there; 16 octets at most.")
             .example("\"00ff\""),
         key("mask", Kind::Text(Text::Hex), "Bits that are compared; as long as `bytes`.")
             .absent("all")

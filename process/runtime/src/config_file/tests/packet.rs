@@ -344,7 +344,7 @@ fn rules_of_the_shield() {
     in_drop("protocol = \"256\"", "17:12", ".protocol", "or a number 0 to 255");
     in_drop("protocol = \"tpc\"", "17:12", ".protocol", "tcp, udp, icmp");
     let text = "protocol = \"icmp\"\nsource_ports = [\"53\"]";
-    in_drop(text, "18:16", ".source_ports", "no effect without TCP and UDP");
+    in_drop(text, "18:16", ".source_ports", "a protocol that has no ports");
     let text = "protocol = \"udp\"\ntcp_flags = { set = [\"syn\"] }";
     in_drop(text, "18:1", ".tcp_flags", "no effect without protocol = \"tcp\"");
     let tcp = |flags: &str| format!("protocol = \"tcp\"\ntcp_flags = {flags}");
@@ -356,8 +356,8 @@ fn rules_of_the_shield() {
     let payload = |text: &str| format!("payload = {{ {text} }}");
     in_drop("payload = {}", "17:11", ".payload", "`bytes` is missing");
     in_drop(&payload("bytes = \"0\""), "17:21", ".payload.bytes", "two for each octet");
-    let long = format!("bytes = \"{}\"", "00".repeat(33));
-    in_drop(&payload(&long), "17:21", ".payload.bytes", "33 octets");
+    let long = format!("bytes = \"{}\"", "00".repeat(17));
+    in_drop(&payload(&long), "17:21", ".payload.bytes", "17 octets");
     let at = ".payload.mask";
     in_drop(&payload("bytes = \"00\", mask = \"0000\""), "17:34", at, "2 octets beside 1");
     in_drop(&payload("bytes = \"00\", mask = \"00\""), "17:34", at, "no bit that is compared");
@@ -367,10 +367,13 @@ fn rules_of_the_shield() {
     in_drop(&text, "17:36", ".payload.offset", "0..=1023");
     in_drop("per = \"source\"", "17:7", ".per", "no effect with action = \"drop\"");
     in_rule("action = \"limit\"", "16:10", ".action", "`limit` without a rate");
-    let text = "action = \"limit\"\npackets_per_second = 5\nburst = \"100ms\"";
-    in_rule(text, "17:22", ".packets_per_second", "within burst = \"100ms\"");
-    let text = "action = \"limit\"\nbytes_per_second = \"1KiB\"";
-    in_rule(text, "17:20", ".bytes_per_second", "no packet of 1500 octets");
+    let text = "action = \"limit\"\nbytes_per_second = 1_000_000_000\nburst = \"5s\"";
+    in_rule(text, "18:9", ".burst", "`5s` of this rate is more than 4294967295");
+    let text = "action = \"limit\"\nbytes_per_second = 5_000_000_000";
+    in_rule(text, "14:1", ".burst", "a shorter burst");
+    let many: Vec<String> = (0..1_025).map(|n| format!("\"{}\"", n * 2)).collect();
+    let text = format!("source_ports = [{}]", many.join(","));
+    in_drop(&text, "17:16", ".source_ports", "found 1025 entries");
     let two = "action = \"drop\"\n[[shield_rule]]\nname = \"x\"\naction = \"drop\"";
     let text = format!("{FLEET}[[shield_rule]]\nname = \"x\"\n{two}");
     check(&text, "18:8", "shield_rule[1].name", "`x` stands at t.toml:15:8 already");
@@ -448,7 +451,7 @@ fn values_arrive() {
     assert_eq!(vpn.dissector, Dissector::SessionId(SessionId { offset: 4, length: 8 }));
     assert_eq!(vpn.prefixes[0].to_string(), "203.0.113.0/24");
     let [limit, syn] = packet.shield_rules.as_slice() else { panic!("{packet:?}") };
-    assert!(matches!(limit.matches.transport, Transport::TcpOrUdp { .. }));
+    assert!(matches!(limit.matches.transport, Transport::Ported(_)));
     let ShieldAction::Limit(rate) = limit.action else { panic!("{limit:?}") };
     assert_eq!((rate.packets_per_second.unwrap().get(), rate.per), (10, Per::Destination));
     let flags = syn.matches.transport.flags().unwrap();

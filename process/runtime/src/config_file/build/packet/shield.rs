@@ -4,8 +4,8 @@ use super::super::super::check::Table;
 use super::super::super::text::{parse_ip_protocol, quote, show_time};
 use super::super::{Builder, name_of};
 use core_model::config::packet::{
-    IpOptions, PayloadMatch, Per, RateLimit, ShieldAction, ShieldMatch, ShieldRule, TcpFlags,
-    Transport, parse_hex,
+    IpOptions, PayloadMatch, Per, Ports, RateLimit, ShieldAction, ShieldMatch, ShieldRule,
+    TcpFlags, Transport, parse_hex,
 };
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -13,8 +13,10 @@ use std::num::{NonZeroU32, NonZeroU64};
 const TCP: u8 = 6;
 /// As above.
 const UDP: u8 = 17;
-/// Octets of a common full packet, which a limit must let through.
-const FULL_PACKET: u64 = 1_500;
+/// As above.
+const SCTP: u8 = 132;
+/// Networks or ranges in one list of a rule: what one program of the shield has room for.
+const RULE_LIST_MAX: usize = 1_024;
 /// Keys that only `action = "limit"` has.
 const LIMIT_KEYS: [&str; 4] = ["packets_per_second", "bytes_per_second", "burst", "per"];
 
@@ -32,6 +34,14 @@ impl Builder<'_> {
     }
 
     fn shield_match(&mut self, table: &Table) -> Option<ShieldMatch> {
+        for key in ["source", "destination", "source_ports", "destination_ports"] {
+            let count = table.list(key).len();
+            if count > RULE_LIST_MAX {
+                let what = format!("found {count} entries");
+                let valid = format!("at most {RULE_LIST_MAX}, and further ones in another rule");
+                self.fault(table, key, what, valid);
+            }
+        }
         let source = self.networks(table, "source");
         let destination = self.networks(table, "destination");
         let meets = source.iter().any(|from| {
@@ -63,36 +73,37 @@ impl Builder<'_> {
     }
 
     fn transport(&mut self, table: &Table) -> Option<Transport> {
-        let source_ports = self.ports(table, "source_ports");
-        let destination_ports = self.ports(table, "destination_ports");
+        let source = self.ports(table, "source_ports");
+        let destination = self.ports(table, "destination_ports");
+        let ports = Ports { source, destination };
         let flags = table.table("tcp_flags").map(|flags| self.tcp_flags(table, flags));
         let protocol = match table.given("protocol") {
             true => Some(parse_ip_protocol(table.text("protocol")?)?),
             false => None,
         };
-        if protocol.is_some_and(|protocol| protocol != TCP && protocol != UDP) {
-            let valid = "protocol = \"tcp\" or \"udp\"";
+        if protocol.is_some_and(|protocol| ![TCP, UDP, SCTP].contains(&protocol)) {
+            let valid = "protocol = \"tcp\", \"udp\" or \"sctp\"";
             for key in ["source_ports", "destination_ports"] {
-                self.without_effect(table, key, "without TCP and UDP", valid);
+                self.without_effect(table, key, "with a protocol that has no ports", valid);
             }
         }
         if protocol != Some(TCP) {
             let why = "without protocol = \"tcp\"";
             self.without_effect(table, "tcp_flags", why, "protocol = \"tcp\"");
         }
-        let any_port = source_ports.is_empty() && destination_ports.is_empty();
         Some(match protocol {
             Some(TCP) => {
                 let flags = match flags {
                     Some(flags) => Some(flags?),
                     None => None,
                 };
-                Transport::Tcp { source_ports, destination_ports, flags }
+                Transport::Tcp(ports, flags)
             }
-            Some(UDP) => Transport::Udp { source_ports, destination_ports },
-            Some(other) => Transport::Other(other),
-            None if any_port => Transport::Any,
-            None => Transport::TcpOrUdp { source_ports, destination_ports },
+            Some(UDP) => Transport::Udp(ports),
+            Some(SCTP) => Transport::Sctp(ports),
+            Some(other) => Transport::Portless(other),
+            None if ports == Ports::default() => Transport::Any,
+            None => Transport::Ported(ports),
         })
     }
 
@@ -173,18 +184,11 @@ impl Builder<'_> {
             self.fault(table, "action", what, valid);
             return None;
         }
-        let saved = |rate: NonZeroU64| u128::from(rate.get()) * limit.burst.as_millis() / 1_000;
-        let shown = show_time(limit.burst);
-        if limit.packets_per_second.is_some_and(|rate| saved(rate) == 0) {
-            let what = format!("at this rate no packet comes together within burst = \"{shown}\"");
-            self.fault(table, "packets_per_second", what, "a higher rate, or a longer burst");
-        }
-        if limit.bytes_per_second.is_some_and(|rate| saved(rate) < u128::from(FULL_PACKET)) {
-            let what = format!(
-                "at this rate no packet of {FULL_PACKET} octets comes together within \
-                 burst = \"{shown}\""
-            );
-            self.fault(table, "bytes_per_second", what, "a higher rate, or a longer burst");
+        let saved = limit.saved_packets().max(limit.saved_octets()).unwrap_or(0);
+        if saved > RateLimit::SAVED_MAX {
+            let shown = show_time(limit.burst);
+            let what = format!("`{shown}` of this rate is more than {}", RateLimit::SAVED_MAX);
+            self.fault(table, "burst", what, "a shorter burst");
         }
         Some(limit)
     }
