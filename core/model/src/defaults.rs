@@ -108,6 +108,8 @@ defaults! {
     /// Half of a pool keeps serving whatever the failures look like.
     OUTLIER_MAX_PERCENT: u32 = 50;
 
+    /// One packet path for a machine; several need names.
+    PACKET_NAME: &str = "default";
     /// The one that GLB, the first public redirector of this kind, uses for GUE.
     PACKET_GUE_PORT: u16 = 19_523;
     /// The one behind that of GUE.

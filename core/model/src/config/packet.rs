@@ -17,6 +17,7 @@ pub use value::{
     HashKey, InterfaceName, LinkAddress, NoHashKey, PortRange, Range, ServerId, parse_hex,
 };
 
+use super::Name;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ use std::path::PathBuf;
 /// server of a fleet; `interfaces`, `address` and `self_id` are its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PacketConfig {
+    /// Name of the folder in which programs and maps are pinned: 1 to 64 letters, digits, `-`, `_`.
+    pub name: Name,
     /// Interfaces that packets for VIPs and from other servers come in at. Never empty, each once.
     pub interfaces: Vec<InterfaceName>,
     /// Which of `servers` this one is: the one whose address is `address`.

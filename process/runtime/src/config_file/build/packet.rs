@@ -60,6 +60,7 @@ impl Builder<'_> {
         self.compare_trafficsets(roots, table, servers.as_deref().unwrap_or(&[]), ports);
         self.warn_of_no_trafficset(table, roots);
         let config = PacketConfig {
+            name: table.text("name")?.into(),
             interfaces: interfaces?,
             self_id: own??,
             address: address?,

@@ -20,6 +20,7 @@ fn packet(packet: &PacketConfig) -> Object {
     let mut fields = Fields(Vec::new());
     let key = digest([packet.hash_key.octets().as_slice()].into_iter());
     fields
+        .add("name", &packet.name)
         .all("interfaces", &packet.interfaces)
         .add("address", packet.address)
         .add("server", packet.self_id)

@@ -85,6 +85,8 @@ pub(crate) enum Text {
     Glob,
     /// The name of a network interface.
     Interface,
+    /// The name of a folder of pins.
+    PinFolder,
     /// 32 hexadecimal digits, which are a secret.
     HashKey,
     /// An Ethernet address.

@@ -60,6 +60,12 @@ pub(crate) static PACKET: Section = Section {
         key("hash_key", Kind::Text(Text::HashKey), "The 32 hexadecimal digits themselves.")
             .instead("hash_key_file")
             .example("\"${WEIR_HASH_KEY}\""),
+        key(
+            "name",
+            Kind::Text(Text::PinFolder),
+            "Folder below /sys/fs/bpf/weir in which programs and tables outlive this process.",
+        )
+        .default(Default::Text(defaults::PACKET_NAME), reasons::PACKET_NAME),
         key("port", LISTENING, "UDP port of GUE packets between servers.")
             .default(Default::Int(defaults::PACKET_GUE_PORT as u64), reasons::PACKET_GUE_PORT),
         key("fou_port", LISTENING, "UDP port of FOU packets between servers.")

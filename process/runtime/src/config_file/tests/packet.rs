@@ -99,6 +99,7 @@ fn the_packet_path_as_a_whole() {
     in_packet("address = \"224.0.0.1\"", "address", "is not the address of one server");
     in_packet("address = \"fe80::1\"", "address", "is not the address of one server");
     in_packet("address = \"::ffff:192.0.2.1\"", "address", "valid: 192.0.2.1");
+    in_packet("name = \"a.b\"", "name", "1 to 64 letters, digits, `_` and `-`");
     in_packet("port = 0", "port", "1..=65535");
     in_packet("port = 19524", "port", "the port of GUE and of FOU");
     in_packet("fou_port = 19523", "fou_port", "the port of GUE and of FOU");
@@ -395,6 +396,7 @@ fn the_least_file_has_the_defaults() {
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let packet = loaded.config.packet.unwrap();
     assert_eq!(packet.self_id, ServerId::new(1).unwrap());
+    assert_eq!(packet.name.as_ref(), "default");
     assert_eq!((packet.port, packet.fou_port), (19_523, 19_524));
     assert_eq!((packet.mtu, packet.mode, packet.overhead()), (1_500, AttachMode::Native, 40));
     assert_eq!(packet.capacities.buckets, defaults::PACKET_BUCKETS);
