@@ -13,6 +13,7 @@ pub mod live;
 pub mod metrics;
 pub mod operator_log;
 pub mod origin_tls;
+pub mod packets;
 pub mod panics;
 pub mod port_holder;
 pub mod privileges;

@@ -9,6 +9,7 @@ mod history;
 
 use crate::live::{Health, LiveTable, OriginLive, now_ms, origin_of};
 use crate::metrics::{ListenerStats, Sharded};
+use crate::packets::{PacketSource, PacketStatus};
 use arc_swap::ArcSwap;
 use core_model::Snapshot;
 use core_model::config::{Action, Config, Origin, OriginSteering, PathMatch, Pool, PoolSteering};
@@ -71,6 +72,9 @@ pub struct Status {
     pub pools: Vec<PoolStatus>,
     /// Load balancers in the order of the file.
     pub load_balancers: Vec<LoadBalancerStatus>,
+    /// The packet path, where there is one whose numbers can be read.
+    #[serde(default)]
+    pub packet: Option<PacketStatus>,
     /// What happened last, newest first.
     pub events: Vec<Event>,
 }
@@ -265,6 +269,7 @@ pub struct StatusSource {
     phase: AtomicU8,
     history: Mutex<History>,
     events: Mutex<EventLog>,
+    packets: Mutex<Option<Arc<dyn PacketSource>>>,
 }
 
 impl StatusSource {
@@ -282,7 +287,20 @@ impl StatusSource {
             phase: AtomicU8::new(Phase::Starting as u8),
             history: Mutex::default(),
             events: Mutex::default(),
+            packets: Mutex::default(),
         })
+    }
+
+    /// Says where the numbers of the packet path come from, or that there is none.
+    pub fn set_packets(&self, source: Option<Arc<dyn PacketSource>>) {
+        *lock(&self.packets) = source;
+    }
+
+    /// The numbers of the packet path, where there is one.
+    #[must_use]
+    pub fn packets(&self) -> Option<Result<PacketStatus, String>> {
+        let source = lock(&self.packets).clone();
+        source.map(|source| source.read())
     }
 
     /// Where the process is in its life.
@@ -366,6 +384,7 @@ impl StatusSource {
             listeners: config.listeners.iter().map(|l| view.listener(l)).collect(),
             pools: config.pools.iter().map(|p| view.pool(p)).collect(),
             load_balancers: load_balancers(config),
+            packet: self.packets().and_then(Result::ok),
             events: lock(&self.events).newest_first(),
         }
     }

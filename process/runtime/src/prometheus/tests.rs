@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::live::LiveTable;
+use crate::packets::{Amount, PacketInterface, PacketSource, PacketStatus, ReasonCount, RuleCount};
 use crate::status::fixture;
 use arc_swap::ArcSwap;
 use core_model::Snapshot;
@@ -17,7 +18,32 @@ fn source() -> Arc<StatusSource> {
         web.shard(worker).latency.record(us);
         web.shard(worker).replies[1].inc();
     }
+    source.set_packets(Some(Arc::new(Packets(Ok(())))));
     source
+}
+
+/// A packet path with a number of each kind, or one that cannot be read.
+#[derive(Debug)]
+struct Packets(Result<(), String>);
+
+impl PacketSource for Packets {
+    fn read(&self) -> Result<PacketStatus, String> {
+        self.0.clone()?;
+        let amount = Amount { packets: 7, bytes: 700 };
+        Ok(PacketStatus {
+            generation: 3,
+            table_hash: "00ff00ff00ff00ff".into(),
+            servers_draining: 2,
+            interfaces: vec![PacketInterface { name: "eth0".into(), mode: "native".into() }],
+            reasons: vec![ReasonCount { reason: "not_vip".into(), verdict: "pass".into(), amount }],
+            rules: vec![RuleCount {
+                rule: "flood".into(),
+                dropped: amount,
+                ..RuleCount::default()
+            }],
+            ..PacketStatus::default()
+        })
+    }
 }
 
 /// Series by name and labels, families by name with their kind.
@@ -125,12 +151,36 @@ fn the_text_is_valid_and_labels_are_escaped() {
         ("weir_origin_up{pool=\"shop\",origin=\"b \\\"2\\\"\"}", 0.0),
         ("weir_limit_hits_total{listener=\"web\",limit=\"uri_bytes\"}", 0.0),
         ("weir_pool_healthy_origins{pool=\"shop\"}", 0.0),
+        ("weir_packet_up", 1.0),
+        ("weir_packet_generation", 3.0),
+        ("weir_packet_table_info{hash=\"00ff00ff00ff00ff\"}", 1.0),
+        ("weir_packet_servers{state=\"draining\"}", 2.0),
+        ("weir_packet_interface_info{interface=\"eth0\",mode=\"native\"}", 1.0),
+        ("weir_packet_packets_total{reason=\"not_vip\",verdict=\"pass\"}", 7.0),
+        ("weir_packet_bytes_total{reason=\"not_vip\",verdict=\"pass\"}", 700.0),
+        ("weir_packet_rule_packets_total{rule=\"flood\",result=\"dropped\"}", 7.0),
+        ("weir_packet_rule_bytes_total{rule=\"flood\",result=\"matched\"}", 0.0),
     ] {
         assert_eq!(parsed.series.get(series), Some(&value), "{series}");
     }
     assert!(parsed.series["process_resident_memory_bytes"] > 1e6);
     assert!(parsed.series["process_open_fds"] >= 3.0);
     assert!(parsed.series["process_cpu_seconds_total"] > 0.0);
+}
+
+#[test]
+fn a_packet_path_that_cannot_be_read_is_down_and_one_that_is_not_there_is_silent() {
+    let source = source();
+    let up = |source: &StatusSource| {
+        let parsed = parse(&encode(source)).unwrap();
+        let counted = parsed.series.keys().any(|name| name.starts_with("weir_packet_packets"));
+        (parsed.series.get("weir_packet_up").copied(), counted)
+    };
+    assert_eq!(up(&source), (Some(1.0), true));
+    source.set_packets(Some(Arc::new(Packets(Err("gone".into())))));
+    assert_eq!(up(&source), (Some(0.0), false));
+    source.set_packets(None);
+    assert_eq!(up(&source), (None, false));
 }
 
 #[test]
@@ -158,9 +208,11 @@ fn row_91_labels_come_from_the_configuration_only() {
             labels.extend(part.split_once("=\"").map(|(label, _)| label));
         }
     }
-    let known =
+    let requests =
         ["breaker", "class", "code_class", "le", "limit", "listener", "origin", "pool", "result"];
-    assert_eq!(labels, BTreeSet::from_iter(known.into_iter().chain(["side", "version"])));
+    let packets = ["hash", "interface", "mode", "reason", "rule", "state", "verdict"];
+    let known = requests.into_iter().chain(packets).chain(["side", "version"]);
+    assert_eq!(labels, BTreeSet::from_iter(known));
 }
 
 #[test]
