@@ -11,9 +11,9 @@ use super::{Builder, each, parsed};
 use core_model::IpNet;
 use core_model::config::packet::{
     AttachMode, Capacities, HashKey, InterfaceName, PacketConfig, PortRange, ReversePath, Server,
-    ServerId, ServerState,
+    ServerId, ServerState, Strategy, Trafficset,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -265,8 +265,12 @@ impl Builder<'_> {
     }
 
     fn compare_capacity(&mut self, table: &Table, config: &PacketConfig) {
-        let lengths = config.trafficsets.iter().map(|set| u64::from(set.strategy.length()));
-        let needed: u64 = lengths.sum();
+        // Trafficsets with the same servers and as many buckets share a table.
+        let maglev = |strategy| matches!(strategy, Strategy::Maglev { .. });
+        let of =
+            |set: &Trafficset| (set.servers.clone(), maglev(set.strategy), set.strategy.length());
+        let tables: BTreeSet<_> = config.trafficsets.iter().map(of).collect();
+        let needed: u64 = tables.iter().map(|(.., length)| u64::from(*length)).sum();
         if needed > u64::from(config.capacities.buckets) {
             let what = format!(
                 "`{}`: the tables of all trafficsets have {needed} buckets",

@@ -28,6 +28,8 @@ const TRIE_ENTRIES_MOST: u64 = 1 << 24;
 const PORT_ROWS_MOST: u64 = 1 << 22;
 /// Most buckets: 256 MiB of kernel memory for both generations.
 const BUCKETS_MOST: u64 = 1 << 24;
+/// Largest capacity of a server: shares of 4,095 of them are computed exactly in 64 bits.
+const CAPACITY_MOST: u64 = 65_535;
 /// Most buckets of one table: 256 for each of 4,095 servers.
 const TABLE_BUCKETS_MOST: u64 = 1 << 20;
 
@@ -129,7 +131,7 @@ pub(crate) static SERVER: Section = Section {
             "Where tunnel packets for it go; all servers have IPv4 addresses, or all IPv6 ones.",
         )
         .example("\"192.0.2.1\""),
-        key("capacity", count(1, 1_000_000, "share"), "Its share of flows beside the others.")
+        key("capacity", count(1, CAPACITY_MOST, "share"), "Its share of flows beside the others.")
             .default(Default::Int(defaults::SERVER_CAPACITY as u64), reasons::SERVER_CAPACITY),
         key(
             "state",

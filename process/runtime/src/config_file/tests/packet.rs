@@ -112,6 +112,13 @@ fn the_packet_path_as_a_whole() {
     in_packet("port_rows_max = 1", "port_rows_max", "out of range");
     in_packet("buckets_max = 65535", "buckets_max", "have 65536 buckets");
     in_packet("buckets_max = 65535", "buckets_max", "valid: buckets_max = 65536");
+    let second = |more: &str| {
+        let text = FLEET.replacen("[packet]", "[packet]\nbuckets_max = 65536", 1);
+        format!("{text}[[trafficset]]\nname = \"x\"\nprefixes = [\"203.0.113.0/24\"]\n{more}")
+    };
+    // Tables of the same servers are one.
+    assert_eq!(packet(&second("")).capacities.buckets, 65_536);
+    check(&second("servers = [1]"), "2:15", "packet.buckets_max", "have 131072 buckets");
     let text = FLEET.replacen("address", "addres", 1);
     let faults = shown(&read(&text).unwrap_err());
     assert!(faults.contains("did you mean `address`?"), "{faults}");
