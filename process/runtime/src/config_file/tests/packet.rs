@@ -213,6 +213,8 @@ fn prefixes() {
     in_set("prefixes = [\"2001:db8:1::/32\"]", "16:13", at, says);
     in_set("prefixes = [\"::ffff:1.2.3.0/120\"]", "16:13", at, "valid: 1.2.3.0/24");
     in_set("prefixes = [\"203.0.113.0/33\"]", "16:13", at, "an IP address or prefix");
+    let says = "::/80 holds every IPv4 address too";
+    in_set("prefixes = [\"::/80\"]", "16:12", ".prefixes", says);
     let twice = "prefixes = [\"192.0.3.1\", \"192.0.3.1/32\"]";
     in_set(twice, "16:26", ".prefixes[1]", "192.0.3.1/32 stands at t.toml:16:13 already");
 }
@@ -335,7 +337,7 @@ fn servers_are_no_vips() {
     for text in [
         "prefixes = [\"192.0.2.2\"]\nports = [\"443\"]",
         "prefixes = [\"192.0.2.2\"]\nprotocols = [\"tcp\"]",
-        "prefixes = [\"::/0\"]",
+        "prefixes = [\"2000::/3\"]",
     ] {
         assert_eq!(packet(&set(text)).trafficsets.len(), 2, "{text}");
     }

@@ -13,6 +13,7 @@ use core_model::config::packet::{
 };
 use core_model::defaults;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Buckets that a table has for each server at least: shares then differ by a hundredth.
 const BUCKETS_PER_SERVER: u32 = 100;
@@ -26,6 +27,10 @@ impl Builder<'_> {
     /// `known` are the ids of all servers, ascending.
     pub(super) fn trafficset(&mut self, table: &Table, known: &[ServerId]) -> Option<Trafficset> {
         let prefixes = self.networks(table, "prefixes");
+        if let Some(all) = prefixes.iter().find(|net| holds_v4(net)) {
+            let what = format!("{all} holds every IPv4 address too, as the kernel's tables see it");
+            self.fault(table, "prefixes", what, "2000::/3, the global addresses, or a longer one");
+        }
         let protocols = self.protocols_of(table);
         let ports = self.ports(table, "ports");
         let servers = self.servers_of(table, known);
@@ -301,6 +306,11 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Whether the IPv4-mapped addresses, ::ffff:0:0/96, lie in an IPv6 network that is not theirs.
+fn holds_v4(net: &IpNet) -> bool {
+    net.address() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && net.bits() <= 80
 }
 
 fn some_of(known: &[ServerId]) -> String {
