@@ -17,6 +17,11 @@ pub type Rights = CapabilitySet;
 /// What serving needs after the drop: ports below 1024, for listeners that a reload adds.
 pub const SERVING: Rights = CapabilitySet::NET_BIND_SERVICE;
 
+/// What looking after the packet path needs beside it: maps and programs, and where they are
+/// attached.
+pub const PACKETS: Rights =
+    CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::NET_ADMIN);
+
 /// Why the process cannot give up its rights. It must not serve then.
 #[derive(Debug, thiserror::Error)]
 pub enum DropError {

@@ -1,7 +1,7 @@
 //! The commands that answer and end: check, diff, print-defaults, schema, reload, upgrade.
 
 use crate::cli::EXIT_REFUSED;
-use crate::client;
+use crate::{client, packet};
 use anyhow::Context;
 use core_model::{Fault, ListenAddress, Snapshot};
 use process_runtime::admin::ReloadOutcome;
@@ -27,16 +27,18 @@ pub(crate) fn check(file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let (faults, warnings) = match config_file::load(file) {
         Err(faults) => (faults, Vec::new()),
         Ok(loaded) => {
+            let tables = loaded.config.packet.as_ref().and_then(packet::check);
             let tls = Edge::check(&Snapshot::first(loaded.config)).err().unwrap_or_default();
             let place =
                 core_model::Place { file: file.display().to_string(), ..Default::default() };
-            let fault = |error: &request_proxy::TlsError| Fault {
+            let fault = |what: String| Fault {
                 place: place.clone(),
-                what: error.to_string(),
+                what,
                 valid: String::new(),
                 nearest: None,
             };
-            (tls.iter().map(fault).collect(), loaded.warnings)
+            let all = tls.iter().map(ToString::to_string).chain(tables);
+            (all.map(fault).collect(), loaded.warnings)
         }
     };
     if json {

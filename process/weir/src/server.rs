@@ -1,21 +1,25 @@
 //! The life of the process: validate, bind, drop rights, serve, reload, drain. How it takes over
 //! from another process and hands over to one is in `upgrade`.
 
+mod packets;
 mod upgrade;
 
 use crate::cli::EXIT_REFUSED;
 use crate::commands::print_faults;
+use crate::packet::PacketPath;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use control_plane::probe::Prober;
 use core_model::config::Config;
 use core_model::{Fault, Snapshot};
+use packets::Part;
 use process_runtime::access_log::AccessLog;
 use process_runtime::accounts::ServiceUser;
 use process_runtime::admin::{Admin, ReloadOutcome, Wish};
 use process_runtime::config_file::{self, Loaded};
 use process_runtime::handover::{Inherited, Predecessor, Program, Takeover};
 use process_runtime::live::LiveTable;
+use process_runtime::packets::PacketSource;
 use process_runtime::service::{Activated, Notifier, watchdog_interval};
 use process_runtime::signals::{Order, Signals};
 use process_runtime::status::{Phase, StatusSource};
@@ -47,13 +51,25 @@ pub(crate) struct Ask {
 /// # Errors
 /// What kept it from starting.
 pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
+    run(file, Part::Whole)
+}
+
+/// Looks after the packet path of `file`, without its listeners.
+///
+/// # Errors
+/// What kept it from starting.
+pub(crate) fn run_packets(file: &Path) -> anyhow::Result<ExitCode> {
+    run(file, Part::Packets)
+}
+
+fn run(file: &Path, part: Part) -> anyhow::Result<ExitCode> {
     // Sockets handed in are taken before anything else opens a descriptor.
     let activated = Activated::from_env().context("sockets of the service manager")?;
     let program = Program::of_this_process().context("the path of this program")?;
     let takeover = Takeover::from_env(env!("CARGO_PKG_VERSION"))?;
     let refusal = takeover.as_ref().map(Takeover::refusal).transpose()?;
     let refuse = |why: Vec<String>| refusal.iter().for_each(|refusal| refusal.tell(why.clone()));
-    let loaded = match config_file::load(file) {
+    let loaded = match packets::load(file, part) {
         Ok(loaded) => loaded,
         Err(faults) => {
             refuse(faults.iter().map(ToString::to_string).collect());
@@ -65,7 +81,7 @@ pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
         eprintln!("warning: {warning}");
     }
     let served = bind(loaded.config, activated, takeover).and_then(|bound| {
-        let origin = Origin { file: file.to_owned(), program };
+        let origin = Origin { file: file.to_owned(), part, program };
         bound.serve(Some(origin), std::future::pending(), std::future::ready(()))
     });
     // Once it serves nobody waits for this word any more.
@@ -75,6 +91,7 @@ pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
 /// What a process was started from, for a reload and for an upgrade.
 pub(crate) struct Origin {
     file: PathBuf,
+    part: Part,
     program: Program,
 }
 
@@ -83,6 +100,7 @@ pub(crate) struct Ready {
     snapshot: Snapshot,
     listeners: Vec<Bound>,
     admin: Option<Admin>,
+    packets: Option<Arc<PacketPath>>,
     inherited: Option<Inherited>,
 }
 
@@ -132,13 +150,15 @@ pub(crate) fn bind(
             &[("name", &name), ("address", &address)],
         );
     }
+    let packets = packets::start(config)?;
     if let Some(user) = &config.runtime.user {
         let user = ServiceUser::find(user, config.runtime.group.as_deref())?;
-        privileges::drop_to(&user, privileges::SERVING)?;
+        packets::give_pins(config, &user)?;
+        privileges::drop_to(&user, packets::rights(config))?;
     }
     privileges::harden().context("switching core dumps off")?;
     panics::install_hook();
-    Ok(Ready { snapshot, listeners, admin, inherited })
+    Ok(Ready { snapshot, listeners, admin, packets, inherited })
 }
 
 impl Ready {
@@ -186,6 +206,7 @@ impl Ready {
         };
         let current = Arc::new(ArcSwap::from_pointee(self.snapshot));
         let status = StatusSource::new(live.clone(), current.clone(), env!("CARGO_PKG_VERSION"));
+        status.set_packets(self.packets.clone().map(|packets| packets as Arc<dyn PacketSource>));
         let (ask, mut asked) = mpsc::channel(RELOADS_WAITING);
         let admin = self.admin.map(|admin| AdminTask::start(admin, status.clone(), ask));
         let admin = admin.transpose().context("the admin's socket")?;
@@ -200,6 +221,7 @@ impl Ready {
             live,
             notifier,
             admin,
+            packets: self.packets,
             predecessor,
         };
         control.ready();
@@ -318,6 +340,7 @@ struct Control {
     live: Arc<LiveTable>,
     notifier: Notifier,
     admin: Option<AdminTask>,
+    packets: Option<Arc<PacketPath>>,
     /// The process that served before, while it finishes its connections.
     predecessor: Option<Predecessor>,
 }
@@ -399,7 +422,8 @@ impl Control {
 
     /// Reads the file off this thread, since it may be slow to read.
     async fn read(&self) -> Result<Loaded, Vec<Fault>> {
-        let Some(file) = self.origin.as_ref().map(|origin| origin.file.clone()) else {
+        let origin = self.origin.as_ref().map(|origin| (origin.file.clone(), origin.part));
+        let Some((file, part)) = origin else {
             return Err(vec![Fault {
                 place: core_model::Place::default(),
                 what: "this process was started without a configuration file".into(),
@@ -407,7 +431,7 @@ impl Control {
                 nearest: None,
             }]);
         };
-        let read = tokio::task::spawn_blocking(move || config_file::load(&file));
+        let read = tokio::task::spawn_blocking(move || packets::load(&file, part));
         read.await.unwrap_or_else(|_| Err(Vec::new()))
     }
 
@@ -461,11 +485,15 @@ impl Control {
         config.runtime.user.clone_from(&old.config.runtime.user);
         config.runtime.group.clone_from(&old.config.runtime.group);
         config.admin = old.config.admin.clone();
+        packets::keep_what_stays(&old.config, &mut config);
         for listener in &mut config.listeners {
             let same = old.config.listeners.iter().find(|l| l.address == listener.address);
             listener.backlog = same.map_or(listener.backlog, |old| old.backlog);
         }
         let snapshot = old.successor(config);
+        if let Err(error) = self.apply_packets(&snapshot.config) {
+            return self.refused(vec![format!("{error:#}")]);
+        }
         // New origins are looked up and probed before requests can go to them.
         self.resolver.apply(&snapshot.config);
         self.prober.apply(&snapshot.config);
@@ -473,6 +501,7 @@ impl Control {
         if let Err(error) = self.edge.apply(&snapshot).await {
             self.resolver.apply(&old.config);
             self.prober.apply(&old.config);
+            self.resume_packets();
             return self.refused(vec![error.to_string()]);
         }
         let config = &snapshot.config;

@@ -6,8 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Fields that a running process cannot change.
-const NEEDS_RESTART: [(&str, &str); 4] =
-    [("runtime", "workers"), ("runtime", "user"), ("runtime", "group"), ("admin", "address")];
+const NEEDS_RESTART: [(&str, &str); 5] = [
+    ("runtime", "workers"),
+    ("runtime", "user"),
+    ("runtime", "group"),
+    ("admin", "address"),
+    ("packet", "name"),
+];
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +97,9 @@ pub fn changes_json(changes: &[Change]) -> serde_json::Value {
 }
 
 fn whole(kind: ChangeKind, object: &str) -> Change {
-    Change { kind, object: object.to_owned(), details: Vec::new(), needs_restart: false }
+    // The rights that the packet path needs are given up where there is none.
+    let needs_restart = object == "packet";
+    Change { kind, object: object.to_owned(), details: Vec::new(), needs_restart }
 }
 
 fn changed(old: &Object, new: &Object) -> Option<Change> {

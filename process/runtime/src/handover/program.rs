@@ -62,7 +62,7 @@ impl Program {
         // one of this process is to hand on any.
         let starter = std::thread::Builder::new().name("weir-upgrade".to_owned());
         let started = starter.spawn(move || {
-            privileges::hand_on(privileges::SERVING)?;
+            privileges::hand_on(privileges::SERVING | privileges::PACKETS)?;
             command.spawn()
         })?;
         started.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it failed")))

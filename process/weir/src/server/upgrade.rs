@@ -122,6 +122,9 @@ impl Control {
         };
         match begun {
             Ok((program, offer)) => {
+                if let Some(packets) = &self.packets {
+                    packets.release();
+                }
                 operator_log::info(
                     "upgrading",
                     "starting the program anew, to hand over to it",
@@ -184,6 +187,7 @@ impl Control {
             Err(HandoverError::Refused(faults)) => faults,
             Err(error) => vec![error.to_string()],
         };
+        self.resume_packets();
         self.upgrade_refused(asker, faults);
         if reload {
             self.reload().await;
@@ -315,6 +319,7 @@ impl Control {
     async fn take_back(&mut self, successor: Successor, retired: bool) {
         let (pid, version) = (successor.pid, successor.program.clone());
         let accepts = self.edge.stay();
+        self.resume_packets();
         if let Some(admin) = &self.admin {
             admin.open.send_replace(true);
         }

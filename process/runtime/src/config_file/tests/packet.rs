@@ -512,7 +512,7 @@ fn changes_are_told_without_the_key() {
     assert_eq!(told(FLEET, &new), ["~ trafficset base\n    ports: [] -> [443]"]);
     assert_eq!(
         told(BASE, &format!("{FLEET}{BASE}")),
-        ["+ packet", "+ server 1", "+ server 2", "+ trafficset base"]
+        ["+ packet (needs a restart)", "+ server 1", "+ server 2", "+ trafficset base"]
     );
     let key = told(FLEET, &FLEET.replace(KEY, "0123456789abcdef0123456789abcdef")).remove(0);
     assert!(key.contains("hash_key: (hidden, sha256 "), "{key}");

@@ -1,0 +1,209 @@
+//! The packet path that this process looks after: started, changed, read. The programs are the
+//! kernel's and go on without it.
+
+use super::inputs;
+use anyhow::Context;
+use core_forwarding::Image;
+use core_model::config::packet::{AttachMode, PacketConfig, ServerState};
+use packet_loader::sys::netlink::{self, XdpMode};
+use packet_loader::{Counters, EMBEDDED, Home, Loaded, Mode, Tables};
+use process_runtime::operator_log;
+use process_runtime::packets::{Amount, PacketInterface, PacketSource, PacketStatus, ReasonCount};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What an error is about.
+const PATH: &str = "the packet path";
+/// As above.
+const TABLES: &str = "the tables of the packet path";
+
+/// A packet path at work.
+#[derive(Debug)]
+pub(crate) struct PacketPath {
+    /// None while another process looks after it, and after a change that failed twice.
+    held: Mutex<Option<Held>>,
+}
+
+/// What this process holds of it. Dropped, it leaves everything in the kernel as it is.
+#[derive(Debug)]
+struct Held {
+    config: PacketConfig,
+    /// Holds the lock of the pins.
+    _loaded: Loaded,
+    tables: Tables,
+    counters: Counters,
+}
+
+impl PacketPath {
+    /// Puts a configuration in force: programs, tables, interfaces. What another process left
+    /// under the same name serves on until then, and is replaced between two packets.
+    ///
+    /// # Errors
+    /// What kept it from that; what was in force still is.
+    pub(crate) fn start(config: &PacketConfig) -> anyhow::Result<Self> {
+        let image = inputs::image(config).context(TABLES)?;
+        let held = Held::start(config, &image).context(PATH)?;
+        Ok(Self { held: Mutex::new(Some(held)) })
+    }
+
+    /// Where it is pinned.
+    ///
+    /// # Errors
+    /// Never with a name that was checked.
+    pub(crate) fn home(config: &PacketConfig) -> anyhow::Result<Home> {
+        Ok(Home::at(Path::new(packet_loader::pins::ROOT), &config.name)?)
+    }
+
+    /// Puts another configuration of the same name in force. Programs stay where only servers and
+    /// VIPs differ.
+    ///
+    /// # Errors
+    /// What kept it from that; the one before is in force.
+    pub(crate) fn apply(&self, config: &PacketConfig) -> anyhow::Result<()> {
+        let image = inputs::image(config).context(TABLES)?;
+        let mut held = self.held();
+        let Some(mut before) = held.take() else {
+            *held = Some(Held::start(config, &image).context(PATH)?);
+            return Ok(());
+        };
+        if before.config.needs_loading(config) {
+            let old = before.config.clone();
+            // One at a time holds the pins; the programs go on meanwhile.
+            drop(before);
+            match Held::start(config, &image) {
+                Ok(after) => *held = Some(after),
+                Err(error) => {
+                    let back = inputs::image(&old).map_err(anyhow::Error::from);
+                    *held = Some(back.and_then(|image| Held::start(&old, &image))?);
+                    return Err(error.context(PATH));
+                }
+            }
+            return Ok(());
+        }
+        let changed = before.change(config, &image).context(PATH);
+        *held = Some(before);
+        changed
+    }
+
+    /// Leaves the packet path to another process, which may take it up; it goes on in between.
+    pub(crate) fn release(&self) {
+        self.held().take();
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PacketSource for PacketPath {
+    fn read(&self) -> Result<PacketStatus, String> {
+        let held = self.held();
+        let held = held.as_ref().ok_or("another process looks after the packet path")?;
+        held.read().map_err(|error| format!("{error:#}"))
+    }
+}
+
+/// What differs between two configurations.
+trait Differs {
+    /// Whether programs are to be loaded anew, since a constant or a map of theirs differs.
+    fn needs_loading(&self, new: &Self) -> bool;
+}
+
+impl Differs for PacketConfig {
+    fn needs_loading(&self, new: &Self) -> bool {
+        let without_tables = |config: &Self| Self {
+            servers: Vec::new(),
+            trafficsets: Vec::new(),
+            shield_rules: Vec::new(),
+            ..config.clone()
+        };
+        without_tables(self) != without_tables(new)
+    }
+}
+
+impl Held {
+    fn start(config: &PacketConfig, image: &Image) -> anyhow::Result<Self> {
+        let settings = inputs::settings(config)?;
+        let home = PacketPath::home(config)?;
+        let capacities = inputs::capacities(config);
+        let mut loaded = packet_loader::load(&home, EMBEDDED, &settings, &capacities)?;
+        let mut tables = loaded.tables()?;
+        publish(&mut tables, image)?;
+        let interfaces: Vec<&str> = config.interfaces.iter().map(|one| one.as_str()).collect();
+        let mode = match config.mode {
+            AttachMode::Native => Mode::Native,
+            AttachMode::GenericUnsafe => Mode::GenericUnsafe,
+        };
+        for attached in loaded.go_live(&interfaces, mode)? {
+            let how = if attached.replaced { "replaced" } else { "attached" };
+            operator_log::info(
+                "packet_attached",
+                "programs see the packets of an interface",
+                &[("interface", &attached.interface.name), ("how", &how)],
+            );
+        }
+        let counters = Counters::open(&home)?;
+        Ok(Self { config: config.clone(), _loaded: loaded, tables, counters })
+    }
+
+    fn change(&mut self, config: &PacketConfig, image: &Image) -> anyhow::Result<()> {
+        publish(&mut self.tables, image)?;
+        self.config = config.clone();
+        Ok(())
+    }
+
+    fn read(&self) -> anyhow::Result<PacketStatus> {
+        let descriptor = self.tables.descriptor();
+        let reasons = self.counters.read()?.into_iter().map(|(reason, count)| ReasonCount {
+            reason: reason.word().to_owned(),
+            verdict: reason.kind().word().to_owned(),
+            amount: Amount { packets: count.packets, bytes: count.octets },
+        });
+        let of = |state| self.config.servers.iter().filter(|server| server.state == state).count();
+        Ok(PacketStatus {
+            name: self.config.name.to_string(),
+            generation: descriptor.generation,
+            table_hash: format!("{:016x}", descriptor.checksum),
+            server: self.config.self_id.get(),
+            servers_active: of(ServerState::Active),
+            servers_draining: of(ServerState::Draining),
+            servers_dead: of(ServerState::Dead),
+            interfaces: self.config.interfaces.iter().map(|one| interface(one.as_str())).collect(),
+            reasons: reasons.collect(),
+            rules: Vec::new(),
+        })
+    }
+}
+
+/// How packets of an interface meet the programs at this moment.
+pub(super) fn interface(name: &str) -> PacketInterface {
+    let found = netlink::interface(name).ok().and_then(|found| found.xdp);
+    let mode = match found {
+        Some((XdpMode::Native, _)) => "native",
+        Some((XdpMode::Generic, _)) => "generic",
+        Some((XdpMode::Offloaded, _)) => "offloaded",
+        Some((XdpMode::Several, _)) => "several",
+        None => "none",
+    };
+    PacketInterface { name: name.to_owned(), mode: mode.to_owned() }
+}
+
+/// Puts tables in force, unless they are.
+fn publish(tables: &mut Tables, image: &Image) -> anyhow::Result<()> {
+    let before = tables.descriptor();
+    if before.generation != 0 && before.checksum == image.checksum {
+        return Ok(());
+    }
+    let published = tables.publish(before.generation.saturating_add(1), image)?;
+    operator_log::info(
+        "packet_tables",
+        "forwarding tables are in force",
+        &[
+            ("generation", &published.generation),
+            ("hash", &format_args!("{:016x}", published.checksum)),
+            ("write_us", &published.write.as_micros()),
+            ("settle_us", &published.settle.as_micros()),
+        ],
+    );
+    Ok(())
+}
