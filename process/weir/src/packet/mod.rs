@@ -4,6 +4,7 @@ mod inputs;
 mod netns;
 mod path;
 mod place;
+mod rules;
 mod simulate;
 mod status;
 

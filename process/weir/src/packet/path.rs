@@ -1,10 +1,11 @@
 //! The packet path that this process looks after: started, changed, read. The programs are the
 //! kernel's and go on without it.
 
-use super::inputs;
+use super::{inputs, rules};
 use anyhow::Context;
 use core_forwarding::Image;
 use core_model::config::packet::{AttachMode, PacketConfig, ServerState};
+use packet_loader::shield::Shield;
 use packet_loader::sys::netlink::{self, XdpMode};
 use packet_loader::{Counters, EMBEDDED, Home, Loaded, Mode, Tables};
 use process_runtime::operator_log;
@@ -14,6 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What an error is about.
 const PATH: &str = "the packet path";
+/// As above.
+const SHIELD: &str = "the shield";
 /// As above.
 const TABLES: &str = "the tables of the packet path";
 
@@ -32,6 +35,7 @@ struct Held {
     _loaded: Loaded,
     tables: Tables,
     counters: Counters,
+    shield: Shield,
 }
 
 impl PacketPath {
@@ -126,9 +130,12 @@ impl Held {
         let settings = inputs::settings(config)?;
         let home = PacketPath::home(config)?;
         let capacities = inputs::capacities(config);
+        let earlier = rules::pinned(&home);
         let mut loaded = packet_loader::load(&home, EMBEDDED, &settings, &capacities)?;
         let mut tables = loaded.tables()?;
         publish(&mut tables, image)?;
+        let mut shield = rules::shield(&loaded, earlier, config).context(SHIELD)?;
+        rules::install(&mut shield, config).context(SHIELD)?;
         let interfaces: Vec<&str> = config.interfaces.iter().map(|one| one.as_str()).collect();
         let mode = match config.mode {
             AttachMode::Native => Mode::Native,
@@ -142,12 +149,20 @@ impl Held {
                 &[("interface", &attached.interface.name), ("how", &how)],
             );
         }
+        rules::pin(&shield, &home)?;
         let counters = Counters::open(&home)?;
-        Ok(Self { config: config.clone(), _loaded: loaded, tables, counters })
+        Ok(Self { config: config.clone(), _loaded: loaded, tables, counters, shield })
     }
 
     fn change(&mut self, config: &PacketConfig, image: &Image) -> anyhow::Result<()> {
-        publish(&mut self.tables, image)?;
+        if config.shield_rules != self.config.shield_rules {
+            rules::install(&mut self.shield, config).context(SHIELD)?;
+        }
+        if let Err(error) = publish(&mut self.tables, image) {
+            // Rules and tables are in force together or not at all.
+            rules::install(&mut self.shield, &self.config).context(SHIELD)?;
+            return Err(error);
+        }
         self.config = config.clone();
         Ok(())
     }
@@ -170,7 +185,7 @@ impl Held {
             servers_dead: of(ServerState::Dead),
             interfaces: self.config.interfaces.iter().map(|one| interface(one.as_str())).collect(),
             reasons: reasons.collect(),
-            rules: Vec::new(),
+            rules: rules::counts(&self.shield)?,
         })
     }
 }
