@@ -20,6 +20,8 @@ mod limits;
 #[cfg(test)]
 mod origin_faults;
 #[cfg(test)]
+mod packet;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod pooling;

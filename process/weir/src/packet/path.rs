@@ -131,23 +131,22 @@ impl Held {
         let home = PacketPath::home(config)?;
         let capacities = inputs::capacities(config);
         let earlier = rules::pinned(&home);
+        let number = Tables::open(&home).map_or(0, |tables| tables.descriptor().generation);
         let mut loaded = packet_loader::load(&home, EMBEDDED, &settings, &capacities)?;
         let mut tables = loaded.tables()?;
-        publish(&mut tables, image)?;
         let mut shield = rules::shield(&loaded, earlier, config).context(SHIELD)?;
-        rules::install(&mut shield, config).context(SHIELD)?;
-        let interfaces: Vec<&str> = config.interfaces.iter().map(|one| one.as_str()).collect();
-        let mode = match config.mode {
-            AttachMode::Native => Mode::Native,
-            AttachMode::GenericUnsafe => Mode::GenericUnsafe,
+        let mut fill = || {
+            publish(&mut tables, image, number)?;
+            rules::install(&mut shield, config).context(SHIELD)
         };
-        for attached in loaded.go_live(&interfaces, mode)? {
-            let how = if attached.replaced { "replaced" } else { "attached" };
-            operator_log::info(
-                "packet_attached",
-                "programs see the packets of an interface",
-                &[("interface", &attached.interface.name), ("how", &how)],
-            );
+        // New tables are filled before a packet meets them; those that packets meet already change
+        // once it is known that the programs can be where they are wanted.
+        if loaded.starts_empty() {
+            fill()?;
+            go_live(&mut loaded, config)?;
+        } else {
+            go_live(&mut loaded, config)?;
+            fill()?;
         }
         rules::pin(&shield, &home)?;
         let counters = Counters::open(&home)?;
@@ -158,7 +157,7 @@ impl Held {
         if config.shield_rules != self.config.shield_rules {
             rules::install(&mut self.shield, config).context(SHIELD)?;
         }
-        if let Err(error) = publish(&mut self.tables, image) {
+        if let Err(error) = publish(&mut self.tables, image, 0) {
             // Rules and tables are in force together or not at all.
             rules::install(&mut self.shield, &self.config).context(SHIELD)?;
             return Err(error);
@@ -190,6 +189,24 @@ impl Held {
     }
 }
 
+/// Puts the programs in the way of packets.
+fn go_live(loaded: &mut Loaded, config: &PacketConfig) -> anyhow::Result<()> {
+    let interfaces: Vec<&str> = config.interfaces.iter().map(|one| one.as_str()).collect();
+    let mode = match config.mode {
+        AttachMode::Native => Mode::Native,
+        AttachMode::GenericUnsafe => Mode::GenericUnsafe,
+    };
+    for attached in loaded.go_live(&interfaces, mode)? {
+        let how = if attached.replaced { "replaced" } else { "attached" };
+        operator_log::info(
+            "packet_attached",
+            "programs see the packets of an interface",
+            &[("interface", &attached.interface.name), ("how", &how)],
+        );
+    }
+    Ok(())
+}
+
 /// How packets of an interface meet the programs at this moment.
 pub(super) fn interface(name: &str) -> PacketInterface {
     let found = netlink::interface(name).ok().and_then(|found| found.xdp);
@@ -203,13 +220,14 @@ pub(super) fn interface(name: &str) -> PacketInterface {
     PacketInterface { name: name.to_owned(), mode: mode.to_owned() }
 }
 
-/// Puts tables in force, unless they are.
-fn publish(tables: &mut Tables, image: &Image) -> anyhow::Result<()> {
+/// Puts tables in force, unless they are, under a number that is above those before and `earlier`.
+fn publish(tables: &mut Tables, image: &Image, earlier: u64) -> anyhow::Result<()> {
     let before = tables.descriptor();
     if before.generation != 0 && before.checksum == image.checksum {
         return Ok(());
     }
-    let published = tables.publish(before.generation.saturating_add(1), image)?;
+    let number = before.generation.max(earlier).saturating_add(1);
+    let published = tables.publish(number, image)?;
     operator_log::info(
         "packet_tables",
         "forwarding tables are in force",
