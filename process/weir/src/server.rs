@@ -190,12 +190,8 @@ impl Ready {
         prober.apply(config);
         settle(&resolver, &prober, config).await;
         let mut inherited = self.inherited;
-        let legacy = Legacy {
-            tickets: inherited
-                .as_mut()
-                .map(|from| std::mem::take(&mut from.tickets))
-                .unwrap_or_default(),
-        };
+        let tickets = inherited.as_mut().map(|from| std::mem::take(&mut from.tickets));
+        let legacy = Legacy { tickets: tickets.unwrap_or_default() };
         let worker_log = || Some(log.worker());
         let edge =
             Edge::start(&self.snapshot, live.clone(), self.listeners, legacy, seed(), worker_log)?;
