@@ -130,11 +130,10 @@ impl Held {
         let settings = inputs::settings(config)?;
         let home = PacketPath::home(config)?;
         let capacities = inputs::capacities(config);
-        let earlier = rules::pinned(&home);
         let number = Tables::open(&home).map_or(0, |tables| tables.descriptor().generation);
         let mut loaded = packet_loader::load(&home, EMBEDDED, &settings, &capacities)?;
         let mut tables = loaded.tables()?;
-        let mut shield = rules::shield(&loaded, earlier, config).context(SHIELD)?;
+        let mut shield = Shield::open(&loaded, rules::options(config)).context(SHIELD)?;
         let mut fill = || {
             publish(&mut tables, image, number)?;
             rules::install(&mut shield, config).context(SHIELD)
@@ -148,7 +147,6 @@ impl Held {
             go_live(&mut loaded, config)?;
             fill()?;
         }
-        rules::pin(&shield, &home)?;
         let counters = Counters::open(&home)?;
         Ok(Self { config: config.clone(), _loaded: loaded, tables, counters, shield })
     }

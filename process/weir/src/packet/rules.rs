@@ -1,71 +1,19 @@
-//! The shield of a packet path: rules of the configuration as its compiler takes them, and its maps
-//! in the folder of pins, so that counters and limits outlive the process.
+//! The shield of a packet path: rules of the configuration as its compiler takes them.
 
-use anyhow::Context;
 use core_model::IpNet;
 use core_model::config::packet::{
     self as model, IpOptions, PacketConfig, PortRange, RateLimit, ReversePath, ShieldAction,
     ShieldMatch, ShieldRule,
 };
-use packet_abi::maps;
 use packet_loader::shield::{
-    Action, Common, Flags, Limit, Match, Options, Own, Pattern, Per, Prefix, Range, Rate, Rule,
-    Shield,
+    Action, Flags, Limit, Match, Options, Pattern, Per, Prefix, Range, Rate, Rule, Shield,
 };
-use packet_loader::sys::bpf;
-use packet_loader::{Home, Loaded};
 use process_runtime::operator_log;
 use process_runtime::packets::{Amount, RuleCount};
-use rustix::fd::OwnedFd;
 
-/// The shield's maps that an earlier process left pinned, if any. To be asked before programs go
-/// live, since that removes earlier pins.
-pub(super) fn pinned(home: &Home) -> Option<[OwnedFd; 5]> {
-    let fds: Vec<OwnedFd> = Own::NAMES.iter().filter_map(|name| home.open(name).ok()).collect();
-    fds.try_into().ok()
-}
-
-/// A shield without rules over the maps of a loading.
-pub(super) fn shield(
-    loaded: &Loaded,
-    earlier: Option<[OwnedFd; 5]>,
-    config: &PacketConfig,
-) -> anyhow::Result<Shield> {
-    let map = |name| {
-        let map = loaded.map(name).with_context(|| format!("the programs have no map {name}"))?;
-        map.try_clone_to_owned().with_context(|| format!("the map {name}"))
-    };
-    let common = || -> anyhow::Result<Common> {
-        Ok(Common {
-            samples: map(maps::SAMPLES)?,
-            chain: map(maps::CHAIN)?,
-            reasons: map(maps::COUNTERS)?,
-            seen: map(maps::SEEN)?,
-            taps: map(maps::TAP)?,
-        })
-    };
-    let options =
-        Options { reverse_path: config.reverse_path == ReversePath::Strict, frags: false };
-    if let Some(earlier) = earlier {
-        match Shield::adopt(common()?, Own::adopt(earlier), options) {
-            Ok(shield) => return Ok(shield),
-            Err(error) => operator_log::warn(
-                "shield_counters_lost",
-                "the counters and limits of the shield begin anew",
-                &[("error", &error)],
-            ),
-        }
-    }
-    Ok(Shield::new(common()?, options)?)
-}
-
-/// Pins the shield's maps among those of the programs.
-pub(super) fn pin(shield: &Shield, home: &Home) -> anyhow::Result<()> {
-    for (name, fd) in Own::NAMES.into_iter().zip(shield.own().fds()) {
-        let path = home.path().join("current").join(name);
-        bpf::pin(fd, &path).with_context(|| format!("pinning {}", path.display()))?;
-    }
-    Ok(())
+/// How the shield of a configuration is made.
+pub(super) fn options(config: &PacketConfig) -> Options {
+    Options { reverse_path: config.reverse_path == ReversePath::Strict, frags: false }
 }
 
 /// Puts the rules of a configuration in force.
