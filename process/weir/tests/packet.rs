@@ -279,6 +279,20 @@ fn a_file_with_listeners_serves_both() {
 }
 
 #[test]
+fn check_tells_of_tables_that_do_not_fit() {
+    let dir = TempDir::new();
+    let prefixes: Vec<String> =
+        (0..2_000).map(|n| format!("\"10.{}.{}.0/25\"", n / 250, n % 250)).collect();
+    let text = CONFIG
+        .replace("[packet]", "[packet]\ntrie_entries_max = 1024")
+        .replace("\"203.0.113.0/24\"]", &format!("{}]\nports = [\"443\"]", prefixes.join(",")));
+    let file = dir.write("weir.toml", text).display().to_string();
+    refused(&["check", &file], "trie_entries_max");
+    let file = dir.write("weir.toml", CONFIG).display().to_string();
+    weir(&["check", &file]);
+}
+
+#[test]
 fn a_packet_path_is_attached_without_a_process() {
     within("a_packet_path_is_attached_without_a_process", |world| {
         let file = world.write(CONFIG).display().to_string();

@@ -78,7 +78,16 @@ impl PacketPath {
                 Ok(after) => *held = Some(after),
                 Err(error) => {
                     let back = inputs::image(&old).map_err(anyhow::Error::from);
-                    *held = Some(back.and_then(|image| Held::start(&old, &image))?);
+                    let error = match back.and_then(|image| Held::start(&old, &image)) {
+                        Ok(back) => {
+                            *held = Some(back);
+                            error
+                        }
+                        Err(second) => error.context(format!(
+                            "nobody looks after what was in force before, which goes on \
+                             ({second:#}), after this"
+                        )),
+                    };
                     return Err(error.context(PATH));
                 }
             }
