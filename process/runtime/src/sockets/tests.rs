@@ -190,7 +190,8 @@ fn workers_share_the_queue_of_a_socket_that_has_no_group() {
 }
 
 /// What `wait_for_retired` makes within a time of an address that is taken for the first `taken`
-/// attempts, where looking for the holder takes `search` and finds `holder`; and how often it looks.
+/// attempts, where looking for the holder takes `search` and finds `holder`; and how often it
+/// looks.
 fn waited(
     within: Duration,
     taken: usize,
