@@ -279,6 +279,35 @@ fn a_file_with_listeners_serves_both() {
 }
 
 #[test]
+fn a_capture_ends_at_its_limits_and_keeps_what_was_asked_for() {
+    within("a_capture_ends_at_its_limits_and_keeps_what_was_asked_for", |world| {
+        let _guard = world.start(&["packet", "run"], CONFIG);
+        refused(&["packet", "capture", "-", "--reason", "nonsense"], "not a reason");
+        refused(&["packet", "capture", "-", "--name", "none"], "nothing is loaded");
+        let file = world.dir.path().join("seen.pcapng");
+        let mut capture = Guard::start(
+            command().args(["packet", "capture", "--verdict", "drop", "--count", "1"]).arg(&file),
+        );
+        // It looks from some moment on: packets are sent until it has seen one.
+        wait::until("the capture ends", SOON, || {
+            world.send(5353);
+            capture.ended().is_some()
+        });
+        wait::until("it tells", SOON, || capture.stderr.ended());
+        assert!(capture.stderr.text().contains("1 packets written"), "{}", capture.stderr.text());
+        let bytes = std::fs::read(&file).expect("a capture was written");
+        assert!(bytes.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "no section header");
+        let word = b"shield_rule";
+        assert!(bytes.windows(word.len()).any(|part| part == word), "no reason in it");
+        let file = world.dir.path().join("told.pcapng");
+        let mut capture = Guard::start(command().args(["packet", "capture"]).arg(&file));
+        wait::until("it has begun", SOON, || file.exists());
+        capture.signal(Signal::INT);
+        assert!(capture.exit(SOON).success(), "{}", capture.stderr.text());
+    });
+}
+
+#[test]
 fn check_tells_of_tables_that_do_not_fit() {
     let dir = TempDir::new();
     let prefixes: Vec<String> =

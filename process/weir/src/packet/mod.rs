@@ -1,5 +1,6 @@
 //! `weir packet`: the verbs of the packet path, a file each.
 
+mod capture;
 mod inputs;
 mod netns;
 mod path;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Write packets with their verdicts to a pcapng file, until INT or a limit.
+    Capture(capture::Options),
     /// Run a fleet and its planner in virtual time, and tell what became of connections and load.
     Simulate(simulate::Options),
     /// Tell what the rules of a running weir's shield counted.
@@ -73,6 +76,7 @@ impl Command {
             Self::Attach { file } => place::attach(&file),
             Self::Detach { name } => place::detach(&name),
             Self::Status { name, json, all } => status::status(&name, json, all),
+            Self::Capture(options) => capture::run(&options),
             Self::Simulate(options) => simulate::run(&options),
             Self::Rules { admin, json } => status::rules(&admin, json),
         }
