@@ -35,6 +35,7 @@ pub mod attach;
 pub mod capture;
 pub mod cookies;
 pub mod counters;
+pub mod explain;
 pub mod features;
 pub mod layout;
 pub mod load;

@@ -159,6 +159,38 @@ impl Parsed {
     /// # Errors
     /// All of [`ObjectError`].
     pub fn load(mut self, maps: &mut BTreeMap<String, OwnedFd>) -> Result<Programs, ObjectError> {
+        // The instructions name them by descriptor, so that they stay open until the verifier ran.
+        let _constants = self.link(maps)?;
+        Ok(Programs {
+            root: load_one(&self.object, "root")?,
+            director: load_one(&self.object, "director")?,
+            too_big: load_one(&self.object, "too_big")?,
+            cookie: load_optional(&self.object, "cookie")?,
+            cookie_answer: load_optional(&self.object, "cookie_answer")?,
+            redirector: load_one(&self.object, "redirector")?,
+            tap_xdp: load_one(&self.object, "tap_xdp")?,
+            tap_tc: load_one(&self.object, "tap_tc")?,
+        })
+    }
+
+    /// Loads the redirector alone.
+    ///
+    /// # Errors
+    /// All of [`ObjectError`].
+    pub(crate) fn load_redirector(
+        mut self,
+        maps: &mut BTreeMap<String, OwnedFd>,
+    ) -> Result<OwnedFd, ObjectError> {
+        let _constants = self.link(maps)?;
+        load_one(&self.object, "redirector")
+    }
+
+    /// Gives the instructions their maps; those that are missing are made and added, and those of
+    /// constants are given back.
+    fn link(
+        &mut self,
+        maps: &mut BTreeMap<String, OwnedFd>,
+    ) -> Result<BTreeMap<String, OwnedFd>, ObjectError> {
         for (name, shape) in &self.shapes {
             if !maps.contains_key(name) {
                 maps.insert(name.clone(), create(name, *shape)?);
@@ -173,16 +205,7 @@ impl Parsed {
         let text = self.object.functions.keys().map(|(section, _)| *section).collect();
         self.object.relocate_maps(references, &text).map_err(broken)?;
         self.object.relocate_calls(&text).map_err(broken)?;
-        Ok(Programs {
-            root: load_one(&self.object, "root")?,
-            director: load_one(&self.object, "director")?,
-            too_big: load_one(&self.object, "too_big")?,
-            cookie: load_optional(&self.object, "cookie")?,
-            cookie_answer: load_optional(&self.object, "cookie_answer")?,
-            redirector: load_one(&self.object, "redirector")?,
-            tap_xdp: load_one(&self.object, "tap_xdp")?,
-            tap_tc: load_one(&self.object, "tap_tc")?,
-        })
+        Ok(constants)
     }
 
     /// Loads programs by name, of an object without settings of its own.

@@ -18,7 +18,7 @@ use packet_abi::maps;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maps that describe a generation together: one alone is worth nothing.
-const TABLES: [&str; 7] = [
+pub(crate) const TABLES: [&str; 7] = [
     maps::ACTIVE,
     maps::DESCRIPTORS,
     maps::TRIE,

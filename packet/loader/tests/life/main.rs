@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod capture;
+mod explain;
 mod flood;
 mod shield;
 mod world;
