@@ -18,6 +18,8 @@ const GET_LINK: u16 = 18;
 const NEW_QDISC: u16 = 36;
 const NEW_FILTER: u16 = 44;
 const DELETE_FILTER: u16 = 45;
+const NEW_NAMESPACE: u16 = 88;
+const GET_NAMESPACE: u16 = 90;
 
 const REQUEST: u16 = 1;
 const ACKNOWLEDGE: u16 = 4;
@@ -32,6 +34,9 @@ const LINK_EXTENDED_MASK: u16 = 29;
 const LINK_XDP: u16 = 43;
 const XDP_ATTACHED: u16 = 2;
 const XDP_PROGRAM: u16 = 4;
+
+const NAMESPACE_ID: u16 = 1;
+const NAMESPACE_FD: u16 = 3;
 
 const TC_KIND: u16 = 1;
 const TC_OPTIONS: u16 = 2;
@@ -144,6 +149,41 @@ pub fn remove_ingress_classifier(index: u32) -> io::Result<()> {
     }
 }
 
+/// The number by which programs of this network namespace name another one, which is given one if
+/// it has none. It holds as long as that namespace does. `namespace` is open at such as
+/// `/run/netns/app`.
+///
+/// # Errors
+/// What the kernel said.
+pub fn namespace_id(namespace: BorrowedFd<'_>) -> io::Result<i32> {
+    let fd = namespace.as_raw_fd().to_ne_bytes();
+    let ask = || {
+        let mut message = Message::new(GET_NAMESPACE, REQUEST);
+        message.octets.extend([0; 4]);
+        message.attribute(NAMESPACE_FD, &fd);
+        let answer = message.exchange()?;
+        let mut found = attributes(answer.get(4..).unwrap_or_default());
+        let id = found.find(|(kind, _)| *kind == NAMESPACE_ID);
+        let id = id.and_then(|(_, value)| u32_at(value, 0));
+        io::Result::Ok(id.ok_or(io::ErrorKind::InvalidData)? as i32)
+    };
+    let id = ask()?;
+    if id >= 0 {
+        return Ok(id);
+    }
+    let mut message = Message::new(NEW_NAMESPACE, REQUEST | ACKNOWLEDGE);
+    message.octets.extend([0; 4]);
+    message.attribute(NAMESPACE_FD, &fd);
+    // Any number.
+    message.attribute(NAMESPACE_ID, &(-1_i32).to_ne_bytes());
+    match message.exchange() {
+        // Another process was faster.
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+        other => drop(other?),
+    }
+    ask()
+}
+
 fn with_zero(text: &str) -> Vec<u8> {
     text.bytes().filter(|byte| *byte != 0).chain([0]).collect()
 }
@@ -209,7 +249,7 @@ impl Message {
                 0 => Ok(Vec::new()),
                 error => Err(io::Error::from_raw_os_error(error.wrapping_neg())),
             },
-            NEW_LINK => Ok(body),
+            NEW_LINK | NEW_NAMESPACE => Ok(body),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }

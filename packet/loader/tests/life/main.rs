@@ -22,6 +22,9 @@ use packet_loader::sys::netlink::{self, XdpMode};
 use packet_loader::{
     Capacities, Counters, EMBEDDED, Home, Loaded, Mode, Tables, attached, detach, load,
 };
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::process::Command;
 use world::{image, pass_at, settings, within};
 
 fn start(home: &Home) -> Loaded {
@@ -229,6 +232,40 @@ fn an_interface_that_is_not_listed_is_given_back() {
         assert_eq!([live[0].replaced, live[1].replaced], [true, false]);
         let error = loaded.go_live(&["missing0"], Mode::Native).unwrap_err();
         assert!(error.to_string().starts_with("there is no interface `missing0`"), "{error}");
+    });
+}
+
+#[test]
+fn a_classifier_is_replaced_in_place_and_taken_away() {
+    within("a_classifier_is_replaced_in_place_and_taken_away", |world| {
+        let loaded = start(&world.home());
+        let program = loaded.programs().redirector.as_fd();
+        let index = netlink::interface("edge0").unwrap().index;
+        let filters = || {
+            let mut command = Command::new("tc");
+            let output = command.args(["filter", "show", "dev", "edge0", "ingress"]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        netlink::remove_ingress_classifier(index).unwrap();
+        for _ in 0..2 {
+            netlink::set_ingress_classifier(index, program, "weir_test").unwrap();
+            let shown = filters();
+            assert_eq!(shown.matches("weir_test direct-action").count(), 1, "{shown}");
+        }
+        netlink::remove_ingress_classifier(index).unwrap();
+        assert_eq!(filters().trim(), "");
+    });
+}
+
+#[test]
+fn a_namespace_has_one_number_here() {
+    within("a_namespace_has_one_number_here", |world| {
+        let router = world.router(|| File::open("/proc/thread-self/ns/net").unwrap());
+        let own = File::open("/proc/thread-self/ns/net").unwrap();
+        let id = netlink::namespace_id(router.as_fd()).unwrap();
+        assert!(id >= 0);
+        assert_eq!(netlink::namespace_id(router.as_fd()).unwrap(), id);
+        assert_ne!(netlink::namespace_id(own.as_fd()).unwrap(), id);
     });
 }
 
