@@ -168,7 +168,7 @@ impl Home {
         let highest = self.sets()?.into_iter().map(|(number, _)| number).max();
         let path = self.path.join(format!("set-{}", highest.unwrap_or(0) + 1));
         make_folder(&path).map_err(refused("make", &path))?;
-        Ok(Set { home: self.clone(), path, current: false })
+        Ok(Set { home: self.clone(), path, in_use: false })
     }
 
     fn sets(&self) -> Result<Vec<(u64, PathBuf)>, PinError> {
@@ -250,7 +250,8 @@ impl Home {
 pub struct Set {
     home: Home,
     path: PathBuf,
-    current: bool,
+    /// Whether packets may go by it, so that it must stay.
+    in_use: bool,
 }
 
 impl Set {
@@ -260,6 +261,12 @@ impl Set {
         bpf::pin(fd, &path).map_err(refused("pin", &path))
     }
 
+    /// Says that packets may go by it from here on. A chain whose last pin goes is emptied by the
+    /// kernel, whoever runs it.
+    pub(crate) const fn use_it(&mut self) {
+        self.in_use = true;
+    }
+
     /// Makes this the current set by one rename, then removes the others.
     pub(crate) fn make_current(&mut self, _lock: &Lock) -> Result<(), PinError> {
         let (fresh, current) = (self.home.path.join("current~"), self.home.path.join("current"));
@@ -267,7 +274,7 @@ impl Set {
         let target = self.path.file_name().map(PathBuf::from).unwrap_or_default();
         symlink(&target, &fresh).map_err(refused("link", &fresh))?;
         fs::rename(&fresh, &current).map_err(refused("rename to", &current))?;
-        self.current = true;
+        self.in_use = true;
         for (_, path) in self.home.sets()? {
             if path != self.path {
                 remove_folder(&path)?;
@@ -279,7 +286,7 @@ impl Set {
 
 impl Drop for Set {
     fn drop(&mut self) {
-        if !self.current {
+        if !self.in_use {
             // What was never in force serves nobody; a failure leaves pins that the next set
             // removes.
             let _ = remove_folder(&self.path);

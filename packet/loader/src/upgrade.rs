@@ -79,6 +79,7 @@ pub(crate) fn go_live(
         }
     }
     let wanted = attach::examine(&loaded.home, interfaces, mode)?;
+    loaded.set.use_it();
     for one in &wanted {
         attach::redirector(loaded, one)?;
     }

@@ -195,6 +195,23 @@ fn a_foreign_program_is_left_in_place() {
 }
 
 #[test]
+fn what_was_attached_works_on_where_another_interface_refuses() {
+    within("what_was_attached_works_on_where_another_interface_refuses", |world| {
+        let home = world.home();
+        let mut loaded = start(&home);
+        loaded.tables().unwrap().publish(1, &image(2)).unwrap();
+        let error = loaded.go_live(&["edge0", "lo"], Mode::Native).unwrap_err();
+        assert!(matches!(error, AttachError::NoNative { .. }), "{error}");
+        drop(loaded);
+        let flood = Flood::start(&world);
+        let (_loaded, _tables) = live(&home, 3);
+        let outcome = flood.stop();
+        assert!(outcome.sent > 0);
+        assert_eq!(outcome.came, outcome.sent);
+    });
+}
+
+#[test]
 fn one_daemon_holds_a_name() {
     within("one_daemon_holds_a_name", |world| {
         let home = world.home();
