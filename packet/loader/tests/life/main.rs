@@ -212,6 +212,21 @@ fn what_was_attached_works_on_where_another_interface_refuses() {
 }
 
 #[test]
+fn a_missing_bpf_file_system_is_mounted_over_an_empty_folder() {
+    within("a_missing_bpf_file_system_is_mounted_over_an_empty_folder", |world| {
+        let home = world.home();
+        world::tool(&format!("umount {}", world.root.display()));
+        let file = world.root.join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = home.lock().unwrap_err().to_string();
+        assert!(error.contains("mount it with `mount -t bpf bpf"), "{error}");
+        std::fs::remove_file(file).unwrap();
+        drop(live(&home, 2));
+        assert_eq!(home.links().unwrap(), ["tcx-edge0", "xdp-edge0"]);
+    });
+}
+
+#[test]
 fn one_daemon_holds_a_name() {
     within("one_daemon_holds_a_name", |world| {
         let home = world.home();
