@@ -88,7 +88,6 @@ reasons! {
         LocalCookie = "local_cookie", "an ACK that carries a valid SYN cookie of a local listener";
         LocalUncooked = "local_uncooked", "a SYN for a cookie, but the kernel gave none";
         LocalId = "local_id", "its connection id names this server";
-        LocalEcho = "local_echo", "an ICMP echo whose address is answered by the stack";
         TunnelSyn = "tunnel_syn", "from the tunnel: a new TCP connection";
         TunnelSocket = "tunnel_socket", "from the tunnel: this server has the socket of the flow";
         TunnelTimeWait = "tunnel_time_wait", "from the tunnel: the flow's socket is in TIME_WAIT";
@@ -124,6 +123,7 @@ reasons! {
         NoServer = "no_server", "no living server stands in its bucket";
         BadTable = "bad_table", "an index that the tables of this generation do not have";
         TooBigUnfragmented = "too_big_unfragmented", "too big for the tunnel, without the DF bit";
+        TooBigError = "too_big_error", "too big for the tunnel, and ICMP, which no error answers";
         TooBigLimited = "too_big_limited", "too big for the tunnel, and no reply is left";
         NoHeadroom = "no_headroom", "the driver left no room for the outer headers";
         HopIsSelf = "hop_is_self", "the next hop is this server, so forwarding would loop";

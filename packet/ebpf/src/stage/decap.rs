@@ -35,7 +35,7 @@ pub struct Tunnel {
 /// Reads the outer headers. Not GUE, FOU or IP in IP to this server's address passes; what lies
 /// after that is dropped.
 #[inline(always)]
-pub fn tunnel<F: Frame>(frame: &F, fixed: &Constants, l3: usize) -> Result<Tunnel, Verdict> {
+pub fn tunnel<F: Frame>(frame: &mut F, fixed: &Constants, l3: usize) -> Result<Tunnel, Verdict> {
     let short = Verdict::Pass(Reason::ShortFrame);
     let ethertype = u16::from_be(frame.load(l3 - 2).ok_or(short)?);
     let not_ours = Verdict::Pass(Reason::NotTunnel);
@@ -72,6 +72,8 @@ pub fn tunnel<F: Frame>(frame: &F, fixed: &Constants, l3: usize) -> Result<Tunne
             if fragment {
                 return Err(Verdict::Drop(Reason::TunnelFragment));
             }
+            // Where a packet lies in pieces, more than its outer headers is asked for only now.
+            frame.reach(l4 + UDP_LEN + HEADER_LEN + HOPS_MAX * HOP_V6_LEN);
             if udp.destination == fixed.gue_port {
                 gue(frame, plain(Link { l3: l4 + UDP_LEN, family: Family::V4 }))
             } else {

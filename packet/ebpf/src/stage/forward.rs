@@ -41,20 +41,17 @@ pub fn hops<'a, F, W: World<F>>(
     let index = set.table_base.wrapping_add(slot(set, subject.hash));
     let bucket = world.bucket(index).ok_or(Verdict::Drop(Reason::BadTable))?;
     let (mut first, mut second) = (bucket.first(), bucket.second());
-    if seen.way == Way::Fragment {
-        // Without ports no socket can be asked for, so that the current owner takes it.
-        second = 0;
-    } else if seen.flow.protocol == PROTOCOL_UDP {
-        if set.flags & Trafficset::UDP_FLOW == 0 {
-            second = 0;
-        } else if second != 0 {
-            // No SYN tells a new UDP flow, so the previous owner is asked for its socket first.
-            (first, second) = (second, first);
-        }
+    let udp = seen.flow.protocol == PROTOCOL_UDP;
+    // A fragment without ports and a datagram that is for itself have no socket that could be asked
+    // for, so that one server takes them: the current owner if it lives.
+    let alone = seen.way == Way::Fragment || udp && set.flags & Trafficset::UDP_FLOW == 0;
+    if udp && !alone && second != 0 {
+        // No SYN tells a new UDP flow, so the previous owner is asked for its socket first.
+        (first, second) = (second, first);
     }
     // Both are asked for before either is judged, so that the loads of both are under way together.
     match (living(world, first), living(world, second)) {
-        (Some(first), second) => Ok(Hops { first, second }),
+        (Some(first), second) => Ok(Hops { first, second: if alone { None } else { second } }),
         (None, Some(second)) => Ok(Hops { first: second, second: None }),
         (None, None) => Err(Verdict::Drop(Reason::NoServer)),
     }

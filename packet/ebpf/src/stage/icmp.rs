@@ -160,6 +160,11 @@ fn turn<F: Frame>(frame: &mut F, packet: &Packet) -> Option<()> {
         }
     }
     icmp.checksum = update(icmp.checksum, old, u16::from_ne_bytes([icmp.kind, icmp.code]));
+    if icmp.checksum == 0 {
+        // Both zeros of one's complement are right but over a message of zeros alone, as an empty
+        // IPv4 reply may be: there only this one is.
+        icmp.checksum = u16::MAX;
+    }
     frame.store(packet.l4, icmp)?;
     let back = Ethernet {
         destination: ethernet.source,

@@ -3,6 +3,7 @@
 
 use crate::frame::{Frame, Icmp, Ipv4, Ipv6, fold, ipv4_checksum};
 use crate::stage::encap::{LinkHeader, overhead_max, words};
+use crate::stage::icmp;
 use crate::stage::parse::Packet;
 use crate::world::World;
 use packet_abi::Family;
@@ -28,6 +29,9 @@ const _: () = assert!(SUM_V6 * 4 == QUOTE_V6 && SUM_V6.is_multiple_of(4));
 /// Answers, or drops under a reason what may not be answered.
 #[inline(always)]
 pub fn answer<F: Frame, W: World<F>>(frame: &mut F, world: &W, packet: &Packet) -> Verdict {
+    if icmp::is_icmp(packet) {
+        return Verdict::Drop(Reason::TooBigError);
+    }
     if !packet.whole {
         return Verdict::Drop(Reason::TooBigUnfragmented);
     }
