@@ -7,13 +7,14 @@ use crate::workspace::{Finding, Workspace};
 
 /// Packages from the bottom up: one may depend on those of a lower number only, so that those of
 /// the same number, the planes, never import each other. Tools stand above all.
-const LEVELS: [(&str, u8); 18] = [
+const LEVELS: [(&str, u8); 19] = [
     ("packet/abi", 0),
     ("packet/ebpf", 1),
     ("core/model", 1),
     ("core/forwarding", 2),
     ("core/wire", 2),
     ("core/rules", 3),
+    ("packet/fixtures", 3),
     ("core/balance", 3),
     ("control/api", 4),
     ("process/runtime", 5),
