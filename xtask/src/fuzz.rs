@@ -47,7 +47,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 }
 
 fn replay() -> Result<bool> {
-    let packages = ["-p", "core-wire", "-p", "process-runtime", "-p", "request-proxy"];
+    let packages = ["core-wire", "process-runtime", "request-proxy", "packet-fixtures"]
+        .map(|name| ["-p", name]);
+    let packages = packages.concat();
     let args = [&["test", "--locked"][..], &packages, &["corpus"]].concat();
     let finished = run::finish(&mut run::cargo(&args), Show::Live)?;
     let mut count = count::tests(&finished.text).with_exit(finished.ok);
