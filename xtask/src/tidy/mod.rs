@@ -12,6 +12,7 @@ use crate::workspace::{Finding, Workspace};
 mod direction;
 mod documents;
 mod manifest;
+mod reasons;
 mod rows;
 mod size;
 pub(crate) mod source;
@@ -22,7 +23,7 @@ mod words;
 
 type Check = fn(&Workspace) -> Vec<Finding>;
 
-const CHECKS: [(&str, Check); 21] = [
+const CHECKS: [(&str, Check); 22] = [
     ("packages depend downwards only", direction::downwards),
     ("core depends on no runtime", direction::core_packages),
     ("core names no clock, socket or thread", direction::core_words),
@@ -44,6 +45,7 @@ const CHECKS: [(&str, Check); 21] = [
     ("lives and promises point at what exists", stories::lives_and_promises),
     ("the eBPF object is of its sources", crate::ebpf::fresh),
     ("security rows have their tests", rows::rows),
+    ("reasons have a fixture, a sentence and a counter", reasons::reasons),
 ];
 
 /// Runs the verb.

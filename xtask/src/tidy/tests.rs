@@ -1,6 +1,8 @@
 //! Each check with a good input and with bad ones.
 
-use super::{Check, direction, documents, manifest, rows, size, source::Source, stories, words};
+use super::{
+    Check, direction, documents, manifest, reasons, rows, size, source::Source, stories, words,
+};
 use crate::workspace::Workspace;
 
 /// Runs a check over a table of files and compares what it prints.
@@ -318,4 +320,40 @@ fn security_rows_have_their_tests() {
     );
     let elsewhere = [("docs/security-rows.md", &*list(&waits)), ("core/a/tests/a.rs", test)];
     check(rows::rows, &elsewhere, &[]);
+}
+
+#[test]
+fn every_reason_has_a_fixture() {
+    use packet_abi::verdict::Reason;
+    let folder = "packet/loader/tests/fixtures";
+    let (list, table) = (format!("{folder}/elsewhere.txt"), format!("{folder}/all.txt"));
+    let maps = (
+        "packet/ebpf/src/kernel/maps.rs",
+        "COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(REASONS, 0);",
+    );
+    let all: Vec<String> =
+        Reason::ALL.iter().map(|one| format!("is: {} {}", one.kind().word(), one.word())).collect();
+    let but_two = all.get(2..).unwrap_or_default().join("\n");
+    let (first, second) = (Reason::NotIp, Reason::ShortFrame);
+    assert_eq!(Reason::ALL.get(..2), Some(&[first, second][..]));
+    check(reasons::reasons, &[maps, (&table, &all.join("\n"))], &[]);
+    let test = ("packet/loader/tests/a.rs", "Reason::ShortFrame");
+    let good = "# a\nnot_ip waits for tests\nshort_frame packet/loader/tests/a.rs";
+    check(reasons::reasons, &[maps, (&table, &but_two), (&list, good), test], &[]);
+    let lines = "not_ip packet/loader/tests/a.rs\nshort_frame packet/none.rs\nno packet/x\n\
+                 not_vip waits for a";
+    check(
+        reasons::reasons,
+        &[maps, (&table, &but_two), (&list, lines), test],
+        &[
+            &format!("{list}:1: `packet/loader/tests/a.rs` does not name `not_ip`"),
+            &format!("{list}:2: there is no file `packet/none.rs`"),
+            &format!("{list}:3: there is no reason `no`"),
+            &format!("{list}:4: `not_vip` has a fixture"),
+            "packet/abi/src/verdict.rs:1: `not_ip` has no fixture",
+            "packet/abi/src/verdict.rs:1: `short_frame` has no fixture",
+        ],
+    );
+    let without = "packet/ebpf/src/kernel/maps.rs:1: reasons have one counter each";
+    check(reasons::reasons, &[(&table, &all.join("\n"))], &[without]);
 }
