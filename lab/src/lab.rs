@@ -1,0 +1,381 @@
+//! A run: the network, its servers and what runs on them; and what can be done to them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::config::{self, Fleet, State};
+use crate::fault::flood::Flood;
+use crate::fault::loss::Loss;
+use crate::fault::relay::{Disturbance, Relay};
+use crate::guard::Guard;
+use crate::network::{FLEET_MTU, Network, SERVERS_AT_FIRST, server_name};
+use crate::origin;
+use crate::server::{Programs, Server};
+use crate::traffic::{Traffic, tls};
+
+/// How flows get to servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The router sends every VIP to server 1; no program is involved.
+    Routed,
+    /// The router spreads VIPs over all servers, and their programs do the rest.
+    Directed,
+}
+
+/// What a run is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// How flows get to servers.
+    pub way: Way,
+    /// MTU of the servers' links. Octets.
+    pub mtu: u16,
+    /// Whether servers send to each other over IPv6.
+    pub outer_v6: bool,
+}
+
+impl Setup {
+    /// Programs, and links with room for their headers.
+    pub const DIRECTED: Self = Self { way: Way::Directed, mtu: FLEET_MTU, outer_v6: false };
+    /// No programs.
+    pub const ROUTED: Self = Self { way: Way::Routed, mtu: FLEET_MTU, outer_v6: false };
+}
+
+/// One thing that is done to the fleet or to the way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Every open flow makes as many more rounds.
+    Rounds(u64),
+    /// A server that was not there gets flows.
+    Add(u16),
+    /// A server keeps its flows and gets no new ones.
+    Drain(u16),
+    /// A draining server gets new flows again.
+    Undrain(u16),
+    /// Flows of a server end; others begin, elsewhere.
+    Leave(u16),
+    /// A server is taken out: of the router, of the tables, and its programs end.
+    Remove(u16),
+    /// Every process of a server is killed and its link goes down; the tables learn of it.
+    Crash(u16),
+    /// The router spreads by another order and other weights.
+    Rehash,
+    /// The daemons of the packet path are killed; what they attached stays.
+    KillLoaders,
+    /// They are started again and take over what is attached.
+    StartLoaders,
+    /// They are replaced, programs and all.
+    UpgradeLoaders,
+    /// Two tables replace each other as many times.
+    SwapTables(u16),
+    /// A share of all packets to servers and clients is lost. In thousandths.
+    Lose(u16),
+    /// Packets are held up, overtake each other, and some come twice.
+    Disturb,
+    /// Floods come beside the good traffic.
+    Flood,
+    /// Loss, disturbance and floods end.
+    Calm,
+    /// Each proxy hands over to a new process.
+    UpgradeProxies,
+}
+
+/// What `Disturb` does: within the bound after which datagrams are sent again, and enough that
+/// segments of one round overtake each other.
+const DISTURBANCE: Disturbance = Disturbance {
+    delay: Duration::from_millis(2),
+    jitter: Duration::from_millis(15),
+    duplicate: 20,
+};
+
+/// A running lab.
+#[derive(Debug)]
+pub struct Lab {
+    /// The namespaces.
+    pub network: Network,
+    /// The servers, the spare included; server 1 first.
+    pub servers: Vec<Server>,
+    /// What TLS clients believe.
+    pub trust: Arc<rustls::ClientConfig>,
+    /// What steps have told: packets dropped, sent, held.
+    pub notes: Vec<String>,
+    setup: Setup,
+    fleet: Fleet,
+    spread: Vec<(u16, u8)>,
+    proxy: Vec<PathBuf>,
+    reasons: BTreeMap<String, u64>,
+    loss: Option<Loss>,
+    relay: Option<Relay>,
+    flood: Option<Flood>,
+    // Last, so that the guard cleans up after everything else is dropped.
+    _guard: Guard,
+}
+
+impl Lab {
+    /// Makes the network and starts everything on the first servers.
+    ///
+    /// # Errors
+    /// When rights, tools or programs are missing.
+    pub fn up(programs: &Programs, setup: Setup) -> Result<Self> {
+        let guard = Guard::start(&programs.lab)?;
+        let network = Network::make(guard.run(), setup.mtu)?;
+        origin::start(&network.origin)?;
+        let identity = rcgen::generate_simple_self_signed([tls::HOST.to_owned()])
+            .context("making the lab's certificate")?;
+        let (certificate, key) = (guard.folder().join("lab.crt"), guard.folder().join("lab.key"));
+        std::fs::write(&certificate, identity.cert.pem())?;
+        std::fs::write(&key, identity.signing_key.serialize_pem())?;
+        let trust = tls::trust(identity.cert.der().clone())?;
+        let (mut servers, mut proxy) = (Vec::new(), Vec::new());
+        for (id, space) in (1..).zip(&network.servers) {
+            let server = Server::new(id, space.clone(), &guard.folder(), programs.clone())?;
+            proxy.push(server.write("proxy.toml", &config::proxy(&certificate, &key))?);
+            servers.push(server);
+        }
+        let first = 1..=SERVERS_AT_FIRST;
+        let fleet = Fleet {
+            members: first.clone().map(|id| (id, State::Active)).collect(),
+            outer_v6: setup.outer_v6,
+            mtu: setup.mtu,
+        };
+        let mut lab = Self {
+            network,
+            servers,
+            trust,
+            notes: Vec::new(),
+            setup,
+            fleet,
+            spread: Vec::new(),
+            proxy,
+            reasons: BTreeMap::new(),
+            loss: None,
+            relay: None,
+            flood: None,
+            _guard: guard,
+        };
+        lab.start(&first.clone().collect::<Vec<_>>())?;
+        lab.spread = match setup.way {
+            Way::Routed => vec![(1, 1)],
+            Way::Directed => first.map(|id| (id, 1)).collect(),
+        };
+        lab.network.spread(&lab.spread)?;
+        Ok(lab)
+    }
+
+    /// Starts everything on servers, and waits until it serves.
+    fn start(&mut self, ids: &[u16]) -> Result<()> {
+        for id in ids {
+            let file = self.proxy.get(usize::from(*id) - 1).cloned().unwrap_or_default();
+            let server = self.server(*id)?;
+            server.start_proxy(&file)?;
+            server.start_service()?;
+        }
+        if self.setup.way == Way::Directed {
+            for id in ids {
+                let text = self.fleet.packet(*id);
+                self.server(*id)?.start_packet(&text)?;
+            }
+        }
+        for id in ids {
+            self.server(*id)?.wait_proxy()?;
+        }
+        if self.setup.way == Way::Directed {
+            self.agree()?;
+        }
+        Ok(())
+    }
+
+    /// A server by its id.
+    ///
+    /// # Errors
+    /// When there is none of that id.
+    pub fn server(&mut self, id: u16) -> Result<&mut Server> {
+        let at = usize::from(id).checked_sub(1).context("servers begin at 1")?;
+        self.servers.get_mut(at).with_context(|| format!("no server {id}"))
+    }
+
+    /// The state of each server that the tables know.
+    #[must_use]
+    pub fn members(&self) -> &BTreeMap<u16, State> {
+        &self.fleet.members
+    }
+
+    /// Does one thing.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    pub fn apply(&mut self, step: Step, traffic: &Traffic) -> Result<()> {
+        self.perform(step, traffic).with_context(|| format!("{step:?}"))
+    }
+
+    fn perform(&mut self, step: Step, traffic: &Traffic) -> Result<()> {
+        match step {
+            Step::Rounds(more) => traffic.rounds(more),
+            Step::Leave(id) => traffic.leave(id),
+            Step::Add(id) => self.add(id),
+            Step::Drain(id) => self.change(id, State::Draining),
+            Step::Undrain(id) => self.change(id, State::Active),
+            Step::Remove(id) => self.remove(id),
+            Step::Crash(id) => self.crash(id, traffic),
+            Step::Rehash => self.rehash(),
+            Step::KillLoaders => self.living(|server| server.kill_packet()),
+            Step::StartLoaders => self.start_loaders(),
+            Step::UpgradeLoaders => {
+                self.living(|server| server.stop_packet())?;
+                self.start_loaders()
+            }
+            Step::SwapTables(times) => self.swap_tables(times),
+            Step::Lose(thousandths) => self.lose(thousandths),
+            Step::Disturb => {
+                self.relay = Some(Relay::start(&self.network.router, DISTURBANCE)?);
+                Ok(())
+            }
+            Step::Flood => {
+                self.flood = Some(Flood::start(&self.network.router)?);
+                Ok(())
+            }
+            Step::Calm => self.calm(),
+            Step::UpgradeProxies => self.living(|server| server.upgrade_proxy().map(drop)),
+        }
+    }
+
+    /// Does something on every server that lives and is in the tables.
+    fn living(&mut self, mut work: impl FnMut(&mut Server) -> Result<()>) -> Result<()> {
+        let ids: Vec<u16> = self.alive();
+        ids.into_iter().try_for_each(|id| work(self.server(id)?))
+    }
+
+    fn alive(&self) -> Vec<u16> {
+        let members = self.fleet.members.iter();
+        members.filter(|(_, state)| **state != State::Dead).map(|(id, _)| *id).collect()
+    }
+
+    /// Gives every living server the tables of the fleet as it is, and waits until all have them.
+    fn publish(&mut self) -> Result<()> {
+        let fleet = self.fleet.clone();
+        self.living(|server| server.reload_packet(&fleet.packet(server.id)))?;
+        self.agree()
+    }
+
+    /// Waits until the tables of all living servers are the same.
+    fn agree(&mut self) -> Result<()> {
+        let mut tables = Vec::new();
+        self.living(|server| {
+            tables.push(server.table()?);
+            Ok(())
+        })?;
+        match tables.split_first() {
+            Some((first, rest)) if rest.iter().any(|table| table != first) => {
+                bail!("servers have different tables: {tables:?}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, id: u16) -> Result<()> {
+        self.fleet.members.insert(id, State::Active);
+        self.start(&[id])?;
+        self.publish()?;
+        self.spread.push((id, 1));
+        self.network.spread(&self.spread)
+    }
+
+    fn change(&mut self, id: u16, state: State) -> Result<()> {
+        let member = self.fleet.members.get_mut(&id);
+        *member.with_context(|| format!("server {id} is not in the tables"))? = state;
+        self.publish()
+    }
+
+    fn remove(&mut self, id: u16) -> Result<()> {
+        self.spread.retain(|(other, _)| *other != id);
+        self.network.spread(&self.spread)?;
+        self.count(id)?;
+        self.fleet.members.remove(&id);
+        self.publish()?;
+        self.server(id)?.kill_all()
+    }
+
+    fn crash(&mut self, id: u16, traffic: &Traffic) -> Result<()> {
+        self.count(id)?;
+        // From here on what fails on this server is lost with it.
+        traffic.ledger.kill(id);
+        self.server(id)?.kill_all()?;
+        self.network.link(id, false)?;
+        self.spread.retain(|(other, _)| *other != id);
+        self.change(id, State::Dead)?;
+        self.network.spread(&self.spread)
+    }
+
+    fn rehash(&mut self) -> Result<()> {
+        // Another server is first, and weights change: most flows enter by another server.
+        self.spread.rotate_left(1);
+        for (at, (_, weight)) in self.spread.iter_mut().enumerate() {
+            *weight = 1 + (*weight + at as u8) % 3;
+        }
+        self.network.spread(&self.spread)
+    }
+
+    fn start_loaders(&mut self) -> Result<()> {
+        let fleet = self.fleet.clone();
+        self.living(|server| server.start_packet(&fleet.packet(server.id)))?;
+        self.agree()
+    }
+
+    fn swap_tables(&mut self, times: u16) -> Result<()> {
+        let Some(last) = self.alive().pop() else { return Ok(()) };
+        for time in 0..times {
+            let state = if time % 2 == 0 { State::Draining } else { State::Active };
+            self.change(last, state)?;
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, thousandths: u16) -> Result<()> {
+        let mut links = vec!["c1".to_owned(), "c2".to_owned()];
+        links.extend(self.alive().into_iter().map(server_name));
+        let percent = f64::from(thousandths) / 10.0;
+        self.loss = Some(Loss::start(&self.network.router, &links, percent)?);
+        Ok(())
+    }
+
+    fn calm(&mut self) -> Result<()> {
+        if let Some(loss) = self.loss.take() {
+            self.notes.push(format!("{} lost", loss.stop()?));
+        }
+        if let Some(relay) = self.relay.take() {
+            let done = relay.stop()?;
+            let (late, twice) = (done.overtook, done.duplicated);
+            self.notes.push(format!("{} held, {late} overtook, {twice} twice", done.packets));
+        }
+        if let Some(flood) = self.flood.take() {
+            self.notes.push(format!("{} of the flood", flood.stop()?));
+        }
+        Ok(())
+    }
+
+    /// Adds the counters of a server that goes away to the sums.
+    fn count(&mut self, id: u16) -> Result<()> {
+        if self.setup.way == Way::Directed {
+            let counters = self.server(id)?.reasons()?;
+            counters.into_iter().for_each(|(word, packets)| {
+                *self.reasons.entry(word).or_default() += packets;
+            });
+        }
+        Ok(())
+    }
+
+    /// Packets by reason, over all servers that were there.
+    ///
+    /// # Errors
+    /// When a server does not tell.
+    pub fn reasons(&mut self) -> Result<BTreeMap<String, u64>> {
+        let before = self.reasons.clone();
+        for id in self.alive() {
+            self.count(id)?;
+        }
+        Ok(std::mem::replace(&mut self.reasons, before))
+    }
+}

@@ -1,0 +1,26 @@
+//! A fleet on one machine: a router, servers and clients in network namespaces, real traffic, faults,
+//! and a ledger of what became of every flow.
+//!
+//! ```text
+//! scenario ──► lab ──► network, servers        (namespaces, links, routes; weir, services)
+//!    │          └────► fault                    (loss, relay, floods)
+//!    └───────► traffic ──► ledger               (clients; kept, broken, lost)
+//! ```
+//!
+//! Nothing outlives a run: `guard`.
+
+pub mod config;
+pub mod content;
+pub mod fault;
+pub mod guard;
+pub mod lab;
+pub mod ledger;
+pub mod namespace;
+pub mod network;
+pub mod origin;
+pub mod packet;
+pub mod scenario;
+pub mod server;
+pub mod service;
+pub mod tool;
+pub mod traffic;

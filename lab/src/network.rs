@@ -1,0 +1,285 @@
+//! The network of a run: a router, two clients, an origin and the servers, each in a namespace, with
+//! their links, addresses and routes.
+//!
+//! ```text
+//!   client 1 (IPv4) ──┐            ┌── server 1 ─┐
+//!                     ├── router ──┼── …         ├── VIPs are local on every one of them
+//!   client 2 (IPv6) ──┘     │      └── server 5 ─┘
+//!                         origin
+//! ```
+//!
+//! Clients, servers and origin know the router only, which spreads the VIPs over servers by ECMP.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Context, Result};
+
+use crate::namespace::Namespace;
+
+/// Servers there are links for; the last is the spare that a scenario adds.
+pub const SERVERS: u16 = 5;
+/// Servers that a run starts with.
+pub const SERVERS_AT_FIRST: u16 = 4;
+/// The VIP of clients that speak IPv4; all of 203.0.113.0/24 is routed.
+pub const VIP_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// The VIP of clients that speak IPv6; all of 2001:db8:113::/48 is routed.
+pub const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x10);
+/// The prefix of [`VIP_V4`].
+pub const VIPS_V4: &str = "203.0.113.0/24";
+/// The prefix of [`VIP_V6`].
+pub const VIPS_V6: &str = "2001:db8:113::/48";
+/// Where the origin is reached.
+pub const ORIGIN: Ipv4Addr = Ipv4Addr::new(10, 66, 100, 2);
+/// MTU towards clients: that of the Internet. Octets.
+pub const CLIENT_MTU: u16 = 1500;
+/// MTU between servers, so that a full packet fits with its outer headers. Octets.
+pub const FLEET_MTU: u16 = 1600;
+
+/// A client's family: client 1 speaks IPv4, client 2 speaks IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The VIP of this family.
+    #[must_use]
+    pub const fn vip(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(VIP_V4),
+            Self::V6 => IpAddr::V6(VIP_V6),
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+}
+
+/// A server's own IPv4 address, by which others send to it through the tunnel.
+#[must_use]
+pub fn server_address(id: u16) -> Ipv4Addr {
+    let third = u8::try_from(id).unwrap_or(u8::MAX);
+    Ipv4Addr::new(10, 66, third, 2)
+}
+
+/// A server's own IPv6 address.
+#[must_use]
+pub fn server_address_v6(id: u16) -> Ipv6Addr {
+    // The digits of the id stand in the address, as they do in the IPv4 address.
+    Ipv6Addr::new(0xfd66, id, 0, 0, 0, 0, 0, 2)
+}
+
+/// The server whose own address this is.
+#[must_use]
+pub fn server_of(address: IpAddr) -> Option<u16> {
+    let IpAddr::V4(address) = address.to_canonical() else { return None };
+    (1..=SERVERS).find(|id| server_address(*id) == address)
+}
+
+/// The name of a server's namespace and of the router's link to it.
+#[must_use]
+pub fn server_name(id: u16) -> String {
+    format!("s{id}")
+}
+
+/// The namespaces of a run.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// What forwards.
+    pub router: Namespace,
+    /// Client 1 and client 2.
+    pub clients: [Namespace; 2],
+    /// Where the content comes from.
+    pub origin: Namespace,
+    /// Server 1 first.
+    pub servers: Vec<Namespace>,
+}
+
+/// One link of the router: the name of its end, and what is different about it.
+struct Link {
+    name: String,
+    mtu: u16,
+    /// The router's address, the other's, and their prefix length.
+    v4: (String, String),
+    v6: (String, String),
+}
+
+impl Link {
+    fn to_server(id: u16, mtu: u16) -> Self {
+        let v4 = (format!("10.66.{id}.1"), format!("10.66.{id}.2"));
+        Self {
+            name: server_name(id),
+            mtu,
+            v4,
+            v6: (format!("fd66:{id}::1"), format!("fd66:{id}::2")),
+        }
+    }
+
+    fn plain(name: &str, v4: &str, v6: &str) -> Self {
+        let both = |prefix: &str, dot: &str| (format!("{prefix}{dot}1"), format!("{prefix}{dot}2"));
+        Self { name: name.to_owned(), mtu: CLIENT_MTU, v4: both(v4, "."), v6: both(v6, "::") }
+    }
+}
+
+impl Network {
+    /// Makes namespaces, links, addresses and routes; `fleet_mtu` is that of the servers' links.
+    ///
+    /// # Errors
+    /// When the rights for it or a tool are missing.
+    pub fn make(run: &str, fleet_mtu: u16) -> Result<Self> {
+        let create = |name: &str| Namespace::create(format!("{run}-{name}"));
+        let router = create("r")?;
+        let clients = [create("c1")?, create("c2")?];
+        let origin = create("o")?;
+        let servers: Result<Vec<Namespace>> =
+            (1..=SERVERS).map(|id| create(&server_name(id))).collect();
+        let network = Self { router, clients, origin, servers: servers? };
+        network.router.set(&[
+            ("ipv4/ip_forward", "1"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv4/fib_multipath_hash_policy", "1"),
+            ("ipv6/fib_multipath_hash_policy", "1"),
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/default/rp_filter", "0"),
+            // Errors that the floods provoke are not held back, so that scenarios are the same
+            // in every run.
+            ("ipv4/icmp_ratelimit", "0"),
+        ])?;
+        for (link, space) in network.links(fleet_mtu) {
+            network.join(&link, space)?;
+        }
+        for (id, server) in (1..).zip(&network.servers) {
+            network.prepare_server(id, server)?;
+        }
+        Ok(network)
+    }
+
+    /// The namespace of a server.
+    ///
+    /// # Errors
+    /// When there is none of that id.
+    pub fn server(&self, id: u16) -> Result<&Namespace> {
+        let at = usize::from(id).checked_sub(1).and_then(|at| self.servers.get(at));
+        at.with_context(|| format!("no server {id}: there are 1 to {SERVERS}"))
+    }
+
+    /// The namespace of the client that speaks a family.
+    #[must_use]
+    pub fn client(&self, family: Family) -> &Namespace {
+        let [first, second] = &self.clients;
+        match family {
+            Family::V4 => first,
+            Family::V6 => second,
+        }
+    }
+
+    fn links(&self, fleet_mtu: u16) -> Vec<(Link, &Namespace)> {
+        let [first, second] = &self.clients;
+        let mut links = vec![
+            (Link::plain("c1", "198.51.100", "2001:db8:c1"), first),
+            (Link::plain("c2", "192.0.2", "2001:db8:c2"), second),
+            (Link::plain("o", "10.66.100", "fd66:100"), &self.origin),
+        ];
+        let servers = (1..).zip(&self.servers);
+        links.extend(servers.map(|(id, space)| (Link::to_server(id, fleet_mtu), space)));
+        links
+    }
+
+    /// Makes a link; the other end is named eth0, and its default route leads to the router.
+    fn join(&self, link: &Link, space: &Namespace) -> Result<()> {
+        let Link { name, mtu, v4, v6 } = link;
+        self.router.ip(&format!(
+            "link add name {name} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {}\n\
+             addr add {}/24 dev {name}\n\
+             addr add {}/64 dev {name} nodad\n\
+             link set dev {name} up\n",
+            space.name(),
+            v4.0,
+            v6.0
+        ))?;
+        space.ip(&format!(
+            "addr add {}/24 dev eth0\n\
+             addr add {}/64 dev eth0 nodad\n\
+             link set dev eth0 up\n\
+             route add default via {}\n\
+             route add default via {}\n",
+            v4.1, v6.1, v4.0, v6.0
+        ))?;
+        // A checksum that is left to the hardware stays undone on the way, and is wrong once the
+        // packet is wrapped in another.
+        space.tool("ethtool -K eth0 tx off")?;
+        self.router.tool(&format!("ethtool -K {name} tx off")).map(drop)
+    }
+
+    fn prepare_server(&self, id: u16, server: &Namespace) -> Result<()> {
+        server.set(&[
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/default/rp_filter", "0"),
+            ("ipv4/conf/eth0/rp_filter", "0"),
+            // A local route makes an IPv4 address one that can be bound, but not an IPv6 address.
+            ("ipv6/ip_nonlocal_bind", "1"),
+        ])?;
+        server.ip(&format!(
+            "route add local {VIPS_V4} dev lo\n\
+             route add local {VIPS_V6} dev lo\n"
+        ))?;
+        // XDP_TX on a veth reaches a peer that polls (NAPI), which receive offload turns on.
+        self.router.tool(&format!("ethtool -K {} gro on", server_name(id))).map(drop)
+    }
+
+    /// Spreads the VIPs over servers; each stands with its weight. Another order or other weights
+    /// move flows to other servers, as a change in a real router does.
+    ///
+    /// # Errors
+    /// When a server's link is down, or there is no server at all.
+    pub fn spread(&self, servers: &[(u16, u8)]) -> Result<()> {
+        let mut lines = String::new();
+        for (prefix, address) in [(VIPS_V4, ecmp_v4 as fn(u16) -> String), (VIPS_V6, ecmp_v6)] {
+            // A single next hop is written as such: IPv6 keeps no set of one.
+            let _ = write!(lines, "route replace {prefix} proto static");
+            match servers {
+                [(only, _)] => {
+                    let _ = write!(lines, " via {}", address(*only));
+                }
+                more => {
+                    for (id, weight) in more {
+                        let via = address(*id);
+                        let _ = write!(lines, " nexthop via {via} weight {weight}");
+                    }
+                }
+            }
+            lines.push('\n');
+        }
+        self.router.ip(&lines).context("spreading the VIPs over servers")
+    }
+
+    /// Cuts or restores a server's link, at the router's end.
+    ///
+    /// # Errors
+    /// When ip refuses.
+    pub fn link(&self, id: u16, up: bool) -> Result<()> {
+        let state = if up { "up" } else { "down" };
+        self.router.ip(&format!("link set dev {} {state}\n", server_name(id)))
+    }
+}
+
+fn ecmp_v4(id: u16) -> String {
+    server_address(id).to_string()
+}
+
+fn ecmp_v6(id: u16) -> String {
+    server_address_v6(id).to_string()
+}
