@@ -1,8 +1,9 @@
 //! The guard: a process that takes a run away when the lab ends, however it ends.
 //!
-//! It waits for the end of its standard input, which the lab holds open, then kills every process in
-//! the run's namespaces, removes those, the pins of the run's programs and its folder. A guard that
-//! was killed itself is made up for by the next run, which sweeps up after runs whose process is gone.
+//! It waits for the end of its standard input, which the lab holds open, then kills every process
+//! in the run's namespaces, removes those, the pins of the run's programs and its folder. A guard
+//! that was killed itself is made up for by the next run, which sweeps up after runs whose process
+//! is gone.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -15,6 +15,7 @@ use crate::guard::Guard;
 use crate::network::{FLEET_MTU, Network, SERVERS_AT_FIRST, server_name};
 use crate::origin;
 use crate::server::{Programs, Server};
+use crate::tool;
 use crate::traffic::{Traffic, tls};
 
 /// How flows get to servers.
@@ -42,6 +43,26 @@ impl Setup {
     pub const DIRECTED: Self = Self { way: Way::Directed, mtu: FLEET_MTU, outer_v6: false };
     /// No programs.
     pub const ROUTED: Self = Self { way: Way::Routed, mtu: FLEET_MTU, outer_v6: false };
+}
+
+impl Setup {
+    /// What this machine lacks for such a run, for people; `None` where nothing is missing.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        if !rustix::process::geteuid().is_root() {
+            return Some("network namespaces need root".to_owned());
+        }
+        let absent = tool::NEEDED.iter().find(|(name, _)| tool::which(name).is_none());
+        if let Some((name, package)) = absent {
+            return Some(format!("{name} is not installed (package {package})"));
+        }
+        let probe = format!("weirlab-{}-probe", std::process::id());
+        match tool::run(&format!("ip netns add {probe}")) {
+            Ok(_) => tool::run(&format!("ip netns del {probe}")).err(),
+            Err(error) => Some(error),
+        }
+        .map(|error| format!("no network namespace can be made: {error:#}"))
+    }
 }
 
 /// One thing that is done to the fleet or to the way.
@@ -81,6 +102,44 @@ pub enum Step {
     Calm,
     /// Each proxy hands over to a new process.
     UpgradeProxies,
+}
+
+/// Each step that can be typed, and what stands behind it.
+pub const WORDS: &str = "add ID, drain ID, undrain ID, leave ID, remove ID, crash ID, rehash, \
+     kill-loaders, start-loaders, upgrade-loaders, swap-tables TIMES, lose THOUSANDTHS, disturb, \
+     flood, calm, upgrade-proxies";
+
+impl Step {
+    /// The step of words such as `drain 2`.
+    ///
+    /// # Errors
+    /// Names the words that there are.
+    pub fn parse(words: &[&str]) -> Result<Self> {
+        let (name, number) = match words {
+            [name] => (*name, None),
+            [name, number] => (*name, number.parse().ok()),
+            _ => ("", None),
+        };
+        Ok(match (name, number) {
+            ("add", Some(id)) => Self::Add(id),
+            ("drain", Some(id)) => Self::Drain(id),
+            ("undrain", Some(id)) => Self::Undrain(id),
+            ("leave", Some(id)) => Self::Leave(id),
+            ("remove", Some(id)) => Self::Remove(id),
+            ("crash", Some(id)) => Self::Crash(id),
+            ("rehash", None) => Self::Rehash,
+            ("kill-loaders", None) => Self::KillLoaders,
+            ("start-loaders", None) => Self::StartLoaders,
+            ("upgrade-loaders", None) => Self::UpgradeLoaders,
+            ("swap-tables", Some(times)) => Self::SwapTables(times),
+            ("lose", Some(thousandths)) => Self::Lose(thousandths),
+            ("disturb", None) => Self::Disturb,
+            ("flood", None) => Self::Flood,
+            ("calm", None) => Self::Calm,
+            ("upgrade-proxies", None) => Self::UpgradeProxies,
+            _ => bail!("`{}` is no fault; there are: {WORDS}", words.join(" ")),
+        })
+    }
 }
 
 /// What `Disturb` does: within the bound after which datagrams are sent again, and enough that

@@ -1,8 +1,8 @@
 //! The ledger: every flow, the server that owns it, and what became of it.
 //!
-//! A flow is broken when it is reset, stalls past [`STALL_LIMIT`], gets wrong content or changes its
-//! server, while the server that owns it lives. When that server was killed the flow is lost with
-//! it, which no table can help.
+//! A flow is broken when it is reset, stalls past [`STALL_LIMIT`], gets wrong content or changes
+//! its server, while the server that owns it lives. When that server was killed the flow is lost
+//! with it, which no table can help.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::network::Family;
 
-/// A flow without progress for as long is broken. Retransmission backs off from 200 ms: three losses
-/// of the same segment in a row still fit.
+/// A flow without progress for as long is broken. Retransmission backs off from 200 ms: three
+/// losses of the same segment in a row still fit.
 pub const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// Flows of one run; short connections make the most of them. A scenario of a minute has thousands.
 const FLOWS_MAX: usize = 200_000;
@@ -202,6 +202,20 @@ impl Ledger {
         book.flows
             .get(at)
             .is_none_or(|flow| flow.rounds >= rounds || flow.state != State::Open || dead(flow))
+    }
+
+    /// Open flows by their server: number and kind, so many of all at most.
+    #[must_use]
+    pub fn open_flows(&self, most: usize) -> BTreeMap<u16, Vec<(usize, Kind)>> {
+        let book = self.book();
+        let open = book.flows.iter().enumerate().filter(|(_, flow)| flow.state == State::Open);
+        let mut sorted: BTreeMap<u16, Vec<(usize, Kind)>> = BTreeMap::new();
+        for (at, flow) in open.take(most) {
+            if let Some(server) = flow.server {
+                sorted.entry(server).or_default().push((at, flow.kind));
+            }
+        }
+        sorted
     }
 
     /// Open flows that a server owns.

@@ -1,5 +1,5 @@
-//! A fleet on one machine: a router, servers and clients in network namespaces, real traffic, faults,
-//! and a ledger of what became of every flow.
+//! A fleet on one machine: a router, servers and clients in network namespaces, real traffic,
+//! faults, and a ledger of what became of every flow.
 //!
 //! ```text
 //! scenario ──► lab ──► network, servers        (namespaces, links, routes; weir, services)
@@ -9,8 +9,11 @@
 //!
 //! Nothing outlives a run: `guard`.
 
+pub mod board;
 pub mod config;
 pub mod content;
+pub mod control;
+pub mod demo;
 pub mod fault;
 pub mod guard;
 pub mod lab;
@@ -19,6 +22,7 @@ pub mod namespace;
 pub mod network;
 pub mod origin;
 pub mod packet;
+pub mod page;
 pub mod scenario;
 pub mod server;
 pub mod service;

@@ -93,7 +93,8 @@ impl Namespace {
         self.inside(|| tool::run(line))
     }
 
-    /// Sets a kernel setting below `/proc/sys/net`; what is there belongs to the thread's namespace.
+    /// Sets a kernel setting below `/proc/sys/net`; what is there belongs to the thread's
+    /// namespace.
     ///
     /// # Errors
     /// When there is no such setting.

@@ -1,5 +1,5 @@
-//! The network of a run: a router, two clients, an origin and the servers, each in a namespace, with
-//! their links, addresses and routes.
+//! The network of a run: a router, two clients, an origin and the servers, each in a namespace,
+//! with their links, addresses and routes.
 //!
 //! ```text
 //!   client 1 (IPv4) ──┐            ┌── server 1 ─┐

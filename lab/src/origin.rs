@@ -1,5 +1,5 @@
-//! The origin: content by seed and length, and in each reply the server that asked for it, which the
-//! address of the connection tells.
+//! The origin: content by seed and length, and in each reply the server that asked for it, which
+//! the address of the connection tells.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};

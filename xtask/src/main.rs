@@ -9,6 +9,7 @@ mod check_docs;
 mod count;
 mod ebpf;
 mod fuzz;
+mod lab;
 mod markdown;
 mod packages;
 mod run;
@@ -42,6 +43,8 @@ enum Verb {
     Bench(bench_rows::Args),
     /// Build the eBPF object, or check that the committed one is of its sources
     Ebpf(ebpf::Args),
+    /// A fleet in network namespaces, with traffic and faults
+    Lab(lab::Args),
     /// Replay the fuzz corpora, or fuzz one target for a time
     Fuzz(fuzz::Args),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Systemd => systemd::run(),
         Verb::Bench(args) => bench_rows::run(&args),
         Verb::Ebpf(args) => ebpf::run(&args),
+        Verb::Lab(args) => lab::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
     };
     match done {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::run::{self, Show};
 
 /// Program, or a file by its path, and the package that brings it.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 12] = [
     ("curl", "curl"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
@@ -19,6 +19,9 @@ const NEEDED: [(&str, &str); 9] = [
     ("/usr/share/doc/python3-venv", "python3-venv"),
     ("h2load", "nghttp2-client"),
     ("node", "nodejs"),
+    ("tc", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("iptables", "iptables"),
 ];
 
 /// Debian asks this program before a package starts its service; 101 says no.

@@ -1,5 +1,5 @@
-//! Floods beside good traffic: SYNs from made-up sources, packets of no connection, and packets that
-//! lie about themselves. All of them come in at servers the way that good packets do.
+//! Floods beside good traffic: SYNs from made-up sources, packets of no connection, and packets
+//! that lie about themselves. All of them come in at servers the way that good packets do.
 //!
 //! They are sent from the router: another router would have dropped most of them on the way.
 

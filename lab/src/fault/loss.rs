@@ -1,7 +1,8 @@
 //! Packet loss: a TC program on the router's links drops packets at random.
 //!
-//! The program is classic BPF that tc(8) takes as numbers: it compares a random word and matches, and
-//! what matches is sent to a device that is down. So it needs no compiler and no other action module.
+//! The program is classic BPF that tc(8) takes as numbers: it compares a random word and matches,
+//! and what matches is sent to a device that is down. So it needs no compiler and no other action
+//! module.
 
 use anyhow::{Context, Result};
 

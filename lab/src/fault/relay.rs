@@ -40,7 +40,7 @@ mod number {
     pub(super) const REQUEST: u16 = 1;
     pub(super) const COMMAND: u16 = 1;
     pub(super) const PARAMETERS: u16 = 2;
-    pub(super) const LENGTH_MAX: u16 = 3;
+    pub(super) const QUEUE_LENGTH: u16 = 3;
     pub(super) const PACKET_HEAD: u16 = 1;
     pub(super) const VERDICT_HEAD: u16 = 2;
     pub(super) const PAYLOAD: u16 = 10;
@@ -179,7 +179,7 @@ impl Queue {
         let [a, b, c, d] = (MESSAGE_MAX as u32 - 1024).to_be_bytes();
         let parameters = [a, b, c, d, number::COPY_PACKET];
         let most = HELD_MAX.to_be_bytes();
-        let settings = [(number::PARAMETERS, &parameters[..]), (number::LENGTH_MAX, &most)];
+        let settings = [(number::PARAMETERS, &parameters[..]), (number::QUEUE_LENGTH, &most)];
         queue.say(number::CONFIG, &settings)?;
         Ok(queue)
     }

@@ -18,8 +18,8 @@ use crate::content;
 use crate::ledger::{Entry, Kind, Ledger, STALL_LIMIT};
 use crate::network::{Family, Network};
 
-/// Between two rounds of a flow that lasts: two dozen flows make some hundred rounds a second, which
-/// two cores carry beside everything else.
+/// Between two rounds of a flow that lasts: two dozen flows make some hundred rounds a second,
+/// which two cores carry beside everything else.
 const ROUND: Duration = Duration::from_millis(40);
 /// Between two short connections, and between two questions, of one client.
 const ARRIVAL: Duration = Duration::from_millis(25);

@@ -1,5 +1,6 @@
 //! Packets with QUIC's connection ids: a client that changes its address stays with its server,
-//! since the id that the server gave it names that server (draft-ietf-quic-load-balancers, plaintext).
+//! since the id that the server gave it names that server (draft-ietf-quic-load-balancers,
+//! plaintext).
 //!
 //! No QUIC is spoken past the headers: the service echoes, and says which server it is.
 
