@@ -50,7 +50,7 @@ pub struct Picture {
     pub over: bool,
     /// Sums over all flows.
     pub tally: Tally,
-    /// Datagrams that were sent again.
+    /// Datagrams and connections that were tried again.
     pub resent: u64,
     /// Sums by kind.
     pub kinds: Vec<(Kind, Tally)>,

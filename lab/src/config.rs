@@ -11,6 +11,8 @@ use crate::traffic::{quic, tls};
 
 /// Where a server's Weir is asked, within its namespace.
 pub const PROXY_ADMIN: &str = "127.0.0.1:9900";
+/// Where a server's packet path is asked, within its namespace.
+pub const PACKET_ADMIN: &str = "127.0.0.1:9901";
 /// Buckets of each table: over a thousand for each server, so that a few flows spread evenly.
 const BUCKETS: u32 = 8192;
 
@@ -70,15 +72,17 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// The file of the packet path of one server; only `address` differs between servers.
+    /// The file of the packet path of one server; `address` differs between servers, and `name`,
+    /// as all have the same BPF file system here.
     #[must_use]
-    pub fn packet(&self, own: u16) -> String {
+    pub fn packet(&self, own: u16, name: &str) -> String {
         let address = |id| match self.outer_v6 {
             true => server_address_v6(id).to_string(),
             false => server_address(id).to_string(),
         };
         let mut text = format!(
-            "[packet]\ninterfaces = [\"eth0\"]\naddress = \"{}\"\n\
+            "[admin]\naddress = \"{PACKET_ADMIN}\"\n\n\
+             [packet]\nname = \"{name}\"\ninterfaces = [\"eth0\"]\naddress = \"{}\"\n\
              hash_key = \"000102030405060708090a0b0c0d0e0f\"\nmtu = {}\n\n",
             address(own),
             self.mtu

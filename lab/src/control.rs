@@ -106,9 +106,11 @@ pub fn hold(programs: &Programs, port: u16) -> Result<()> {
             let _ = writeln!(stream, "{}", board.picture().verdict());
             return Ok(());
         }
-        let answer = perform(&words, &mut lab, &traffic, &board)
-            .unwrap_or_else(|error| format!("error: {error:#}"));
-        let _ = writeln!(stream, "{answer}page: http://{page}/");
+        let answer = match perform(&words, &mut lab, &traffic, &board) {
+            Ok(text) => format!("{text}page: http://{page}/"),
+            Err(error) => format!("error: {error:#}"),
+        };
+        let _ = writeln!(stream, "{answer}");
     }
     Ok(())
 }

@@ -1,18 +1,19 @@
 //! A run: the network, its servers and what runs on them; and what can be done to them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::{self, Fleet, State};
 use crate::fault::flood::Flood;
 use crate::fault::loss::Loss;
 use crate::fault::relay::{Disturbance, Relay};
 use crate::guard::Guard;
-use crate::network::{FLEET_MTU, Network, SERVERS_AT_FIRST, server_name};
+use crate::network::{CLIENT_MTU, FLEET_MTU, Network, SERVERS_AT_FIRST, server_name};
 use crate::origin;
 use crate::server::{Programs, Server};
 use crate::tool;
@@ -38,9 +39,16 @@ pub struct Setup {
     pub outer_v6: bool,
 }
 
+/// Where a kernel with BPF has a place for its file system.
+const BPF: &str = "/sys/fs/bpf";
+
 impl Setup {
     /// Programs, and links with room for their headers.
     pub const DIRECTED: Self = Self { way: Way::Directed, mtu: FLEET_MTU, outer_v6: false };
+    /// Programs, and links without that room.
+    pub const NARROW: Self = Self { mtu: CLIENT_MTU, ..Self::DIRECTED };
+    /// Programs that send to each other over IPv6.
+    pub const OUTER_V6: Self = Self { outer_v6: true, ..Self::DIRECTED };
     /// No programs.
     pub const ROUTED: Self = Self { way: Way::Routed, mtu: FLEET_MTU, outer_v6: false };
 }
@@ -55,6 +63,9 @@ impl Setup {
         let absent = tool::NEEDED.iter().find(|(name, _)| tool::which(name).is_none());
         if let Some((name, package)) = absent {
             return Some(format!("{name} is not installed (package {package})"));
+        }
+        if self.way == Way::Directed && !Path::new(BPF).is_dir() {
+            return Some(format!("the kernel has no BPF ({BPF} is missing)"));
         }
         let probe = format!("weirlab-{}-probe", std::process::id());
         match tool::run(&format!("ip netns add {probe}")) {
@@ -220,6 +231,9 @@ impl Lab {
             Way::Routed => vec![(1, 1)],
             Way::Directed => first.map(|id| (id, 1)).collect(),
         };
+        if setup.way == Way::Directed {
+            lab.agree()?;
+        }
         lab.network.spread(&lab.spread)?;
         Ok(lab)
     }
@@ -233,18 +247,15 @@ impl Lab {
             server.start_service()?;
         }
         if self.setup.way == Way::Directed {
+            let fleet = self.fleet.clone();
             for id in ids {
-                let text = self.fleet.packet(*id);
-                self.server(*id)?.start_packet(&text)?;
+                self.server(*id)?.spawn_packet(&fleet)?;
+            }
+            for id in ids {
+                self.server(*id)?.wait_packet()?;
             }
         }
-        for id in ids {
-            self.server(*id)?.wait_proxy()?;
-        }
-        if self.setup.way == Way::Directed {
-            self.agree()?;
-        }
-        Ok(())
+        ids.iter().try_for_each(|id| self.server(*id)?.wait_proxy())
     }
 
     /// A server by its id.
@@ -297,7 +308,7 @@ impl Lab {
                 Ok(())
             }
             Step::Calm => self.calm(),
-            Step::UpgradeProxies => self.living(|server| server.upgrade_proxy().map(drop)),
+            Step::UpgradeProxies => self.at_once(|server| server.upgrade_proxy().map(drop)),
         }
     }
 
@@ -315,7 +326,7 @@ impl Lab {
     /// Gives every living server the tables of the fleet as it is, and waits until all have them.
     fn publish(&mut self) -> Result<()> {
         let fleet = self.fleet.clone();
-        self.living(|server| server.reload_packet(&fleet.packet(server.id)))?;
+        self.at_once(|server| server.reload_packet(&fleet))?;
         self.agree()
     }
 
@@ -336,6 +347,7 @@ impl Lab {
 
     fn add(&mut self, id: u16) -> Result<()> {
         self.fleet.members.insert(id, State::Active);
+        // It serves before others send to it.
         self.start(&[id])?;
         self.publish()?;
         self.spread.push((id, 1));
@@ -359,10 +371,10 @@ impl Lab {
 
     fn crash(&mut self, id: u16, traffic: &Traffic) -> Result<()> {
         self.count(id)?;
-        // From here on what fails on this server is lost with it.
+        // The link first, as in a power cut: a kernel that lives on would refuse new connections.
+        self.network.link(id, false)?;
         traffic.ledger.kill(id);
         self.server(id)?.kill_all()?;
-        self.network.link(id, false)?;
         self.spread.retain(|(other, _)| *other != id);
         self.change(id, State::Dead)?;
         self.network.spread(&self.spread)
@@ -379,8 +391,22 @@ impl Lab {
 
     fn start_loaders(&mut self) -> Result<()> {
         let fleet = self.fleet.clone();
-        self.living(|server| server.start_packet(&fleet.packet(server.id)))?;
+        self.living(|server| server.spawn_packet(&fleet))?;
+        self.living(|server| server.wait_packet())?;
         self.agree()
+    }
+
+    /// Does something on every living server at once, where each would wait for its turn on the
+    /// machine.
+    fn at_once(&self, work: impl Fn(&Server) -> Result<()> + Sync) -> Result<()> {
+        let (living, work) = (self.alive(), &work);
+        thread::scope(|scope| {
+            let servers = self.servers.iter().filter(|server| living.contains(&server.id));
+            let threads: Vec<_> = servers.map(|server| scope.spawn(move || work(server))).collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().map_err(|_| anyhow!("work on a server panicked"))?
+            })
+        })
     }
 
     fn swap_tables(&mut self, times: u16) -> Result<()> {

@@ -84,6 +84,18 @@ pub struct Flow {
     pub rounds: u64,
     #[serde(skip)]
     family: Family,
+    /// Whether a server was killed before one had answered.
+    #[serde(skip)]
+    orphan: bool,
+}
+
+impl Flow {
+    fn is_lost(&self, dead: &BTreeSet<u16>) -> bool {
+        match self.server {
+            Some(server) => dead.contains(&server),
+            None => self.orphan,
+        }
+    }
 }
 
 /// Sums over flows.
@@ -135,17 +147,39 @@ impl Ledger {
         let mut book = self.book();
         let at = book.flows.len();
         if at < FLOWS_MAX {
-            book.flows.push(Flow { kind, server: None, state: State::Open, rounds: 0, family });
+            book.flows.push(Flow {
+                kind,
+                server: None,
+                state: State::Open,
+                rounds: 0,
+                family,
+                orphan: false,
+            });
         }
         Entry { ledger: self.clone(), at }
     }
 
-    /// A server is killed: its flows are lost from here on.
-    pub fn kill(&self, server: u16) {
-        self.book().dead.insert(server);
+    /// Flows there have been.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.book().flows.len()
     }
 
-    /// Datagrams that had to be sent again: none where nothing loses packets.
+    /// Whether there has been no flow.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A server is killed: its flows are lost from here on.
+    pub fn kill(&self, server: u16) {
+        let mut book = self.book();
+        book.dead.insert(server);
+        book.flows.iter_mut().for_each(|flow| flow.orphan |= flow.server.is_none());
+    }
+
+    /// Datagrams that had to be sent again, and connections that had to be begun again: none where
+    /// nothing loses packets.
     #[must_use]
     pub fn resent(&self) -> u64 {
         self.book().resent
@@ -198,10 +232,9 @@ impl Ledger {
     #[must_use]
     pub fn past(&self, at: usize, rounds: u64) -> bool {
         let book = self.book();
-        let dead = |flow: &Flow| flow.server.is_some_and(|server| book.dead.contains(&server));
-        book.flows
-            .get(at)
-            .is_none_or(|flow| flow.rounds >= rounds || flow.state != State::Open || dead(flow))
+        book.flows.get(at).is_none_or(|flow| {
+            flow.rounds >= rounds || flow.state != State::Open || flow.is_lost(&book.dead)
+        })
     }
 
     /// Open flows by their server: number and kind, so many of all at most.
@@ -276,7 +309,7 @@ impl Entry {
         self.ledger.book().flows.get(self.at)?.server
     }
 
-    /// A datagram had to be sent again.
+    /// A datagram had to be sent again, or a connection begun again.
     pub fn resent(&self) {
         self.ledger.book().resent += 1;
     }
@@ -285,17 +318,16 @@ impl Entry {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         let mut lost = false;
-        self.change(|flow, dead| lost = flow.server.is_some_and(|server| dead.contains(&server)));
+        self.change(|flow, dead| lost = flow.server.is_some() && flow.is_lost(dead));
         lost
     }
 
     /// It ended, well or for a reason.
     pub fn end(&self, outcome: Result<(), String>) {
         self.change(|flow, dead| {
-            let lost = flow.server.is_some_and(|server| dead.contains(&server));
             flow.state = match outcome {
                 Ok(()) => State::Kept,
-                Err(_) if lost => State::Lost,
+                Err(_) if flow.is_lost(dead) => State::Lost,
                 Err(why) => State::Broken(why),
             };
         });

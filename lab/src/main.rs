@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lab::scenario::{self, SCENARIOS};
 use lab::server::Programs;
@@ -91,9 +91,16 @@ fn matrix(names: &[String]) -> Result<bool> {
     println!("{}", scenario::heading());
     for scenario in SCENARIOS {
         if names.is_empty() || names.iter().any(|name| name == scenario.name) {
-            let outcome = scenario.run(&programs).with_context(|| scenario.name.to_owned())?;
-            println!("{}", outcome.row(scenario));
-            well &= scenario.faults(&outcome).is_empty();
+            match scenario.run(&programs) {
+                Ok(outcome) => {
+                    println!("{}", outcome.row(scenario));
+                    well &= scenario.faults(&outcome).is_empty();
+                }
+                Err(error) => {
+                    println!("{:<16} failed: {error:#}", scenario.name);
+                    well = false;
+                }
+            }
         }
     }
     Ok(well)

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::config::{Fleet, PACKET_ADMIN};
 use crate::server::Server;
 
 /// What the daemon's process is called.
@@ -13,23 +15,43 @@ const PACKET: &str = "packet";
 const FILE: &str = "packet.toml";
 
 impl Server {
-    /// Starts the daemon on a configuration and waits until its programs are attached.
+    /// Starts the daemon on the fleet as it is and waits until its programs are attached.
     ///
     /// # Errors
     /// When it does not start, with what it said.
-    pub fn start_packet(&mut self, text: &str) -> Result<()> {
-        let file = self.write(FILE, text)?.to_string_lossy().into_owned();
-        self.start(PACKET, &["packet", "run", &file])?;
-        self.wait("the packet path", PACKET, |server| Ok(server.table().is_ok()))
+    pub fn start_packet(&mut self, fleet: &Fleet) -> Result<()> {
+        self.spawn_packet(fleet)?;
+        self.wait_packet()
     }
 
-    /// Gives the daemon another configuration and waits until it is in force.
+    /// Starts the daemon; [`Server::wait_packet`] waits for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_packet(&mut self, fleet: &Fleet) -> Result<()> {
+        let text = fleet.packet(self.id, self.space.name());
+        let file = self.write(FILE, &text)?.to_string_lossy().into_owned();
+        self.start(PACKET, &["packet", "run", &file])
+    }
+
+    /// Waits until the daemon serves.
+    ///
+    /// # Errors
+    /// When it does not in time, with what it said.
+    pub fn wait_packet(&mut self) -> Result<()> {
+        self.wait("the packet path", PACKET, |server| {
+            let ready = server.ask(PACKET_ADMIN, "/ready");
+            Ok(ready.is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")))
+        })
+    }
+
+    /// Gives the daemon the fleet as it is and waits until it is in force.
     ///
     /// # Errors
     /// When it is refused.
-    pub fn reload_packet(&mut self, text: &str) -> Result<()> {
-        self.write(FILE, text)?;
-        self.weir(&["reload"]).map(drop)
+    pub fn reload_packet(&self, fleet: &Fleet) -> Result<()> {
+        self.write(FILE, &fleet.packet(self.id, self.space.name()))?;
+        self.weir(&["reload", "--admin", PACKET_ADMIN]).map(drop)
     }
 
     /// Kills the daemon; its programs stay attached.
@@ -37,15 +59,15 @@ impl Server {
     /// # Errors
     /// When it does not run.
     pub fn kill_packet(&mut self) -> Result<()> {
-        self.kill(PACKET)
+        self.kill(PACKET, Signal::KILL)
     }
 
-    /// Ends the daemon as an operator does before an upgrade; its programs stay attached.
+    /// Ends the daemon as an operator does; its programs stay attached.
     ///
     /// # Errors
     /// When it does not run.
     pub fn stop_packet(&mut self) -> Result<()> {
-        self.kill(PACKET)
+        self.kill(PACKET, Signal::TERM)
     }
 
     /// What identifies the tables in force: the same on all servers of a fleet.
@@ -54,8 +76,8 @@ impl Server {
     /// When nothing is loaded.
     pub fn table(&self) -> Result<String> {
         let status = self.packet_status()?;
-        let table = status.get("tables").context("no tables in the status")?;
-        Ok(table.to_string())
+        let hash = status.get("table_hash").and_then(Value::as_str);
+        Ok(hash.context("no table_hash in the status")?.to_owned())
     }
 
     /// Packets by reason.
@@ -64,14 +86,19 @@ impl Server {
     /// When nothing is loaded.
     pub fn reasons(&self) -> Result<BTreeMap<String, u64>> {
         let status = self.packet_status()?;
-        let counters = status.get("reasons").and_then(Value::as_object);
-        let counters = counters.context("no reasons in the status")?;
-        let packets = |value: &Value| value.as_u64().or_else(|| value.get("packets")?.as_u64());
-        Ok(counters.iter().filter_map(|(word, v)| Some((word.clone(), packets(v)?))).collect())
+        let counters = status.get("reasons").and_then(Value::as_array);
+        let count = |one: &Value| {
+            let word = one.get("reason")?.as_str()?.to_owned();
+            Some((word, one.get("packets")?.as_u64()?))
+        };
+        let counters = counters.context("no reasons in the status")?.iter();
+        let counted: Option<_> = counters.map(count).collect();
+        counted.context("a reason without a word or packets in the status")
     }
 
     fn packet_status(&self) -> Result<Value> {
-        let text = self.weir(&["packet", "status", "--json"])?;
+        let name = self.space.name();
+        let text = self.weir(&["packet", "status", "--json", "--name", name])?;
         serde_json::from_str(&text).context("the status of the packet path")
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use packet_abi::Reason;
+use packet_abi::verdict::Kind;
 
 use crate::lab::{Lab, Setup, Step, Way};
 use crate::ledger::{Ledger, Tally};
@@ -24,7 +26,7 @@ pub struct Scenario {
     pub steps: &'static [Step],
     /// Reasons whose counters must have moved.
     pub moved: &'static [&'static str],
-    /// Whether datagrams may have to be sent again: something loses packets on purpose.
+    /// Whether anything may have to be tried again: something loses packets on purpose.
     pub loses: bool,
 }
 
@@ -43,7 +45,7 @@ pub struct Outcome {
     pub tally: Tally,
     /// Broken flows, the first of them.
     pub broken: Vec<String>,
-    /// Datagrams that were sent again.
+    /// Datagrams and connections that were tried again.
     pub resent: u64,
     /// Packets by reason.
     pub reasons: BTreeMap<String, u64>,
@@ -56,36 +58,161 @@ pub struct Outcome {
 /// Every row, in the order of the table.
 pub static SCENARIOS: &[Scenario] = &[
     Scenario {
-        name: "loss",
-        says: "one of fifty packets is lost on every link",
+        name: "routed",
+        says: "without the programs: packets are lost, late and come twice",
         setup: Setup::ROUTED,
-        steps: &[Step::Lose(20), Step::Rounds(30), Step::Calm],
+        steps: &[Step::Lose(20), Step::Disturb, Step::Rounds(20), Step::Calm],
         moved: &[],
         loses: true,
     },
     Scenario {
-        name: "disorder",
-        says: "packets are held up, overtake each other and come twice",
-        setup: Setup::ROUTED,
-        steps: &[Step::Disturb, Step::Rounds(30), Step::Calm],
-        moved: &[],
+        name: "steady",
+        says: "nothing happens",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Rounds(10)],
+        moved: &["sent_first", "local_only_hop", "tunnel_socket", "tunnel_syn", "sent_id"],
         loses: false,
     },
     Scenario {
-        name: "flood",
-        says: "spoofed and malformed packets come a hundred to one",
-        setup: Setup::ROUTED,
-        steps: &[Step::Flood, Step::Rounds(30), Step::Calm],
-        moved: &[],
+        name: "added",
+        says: "a server is added",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Add(5), Step::Rounds(10)],
+        moved: &["tunnel_forwarded"],
         loses: false,
     },
     Scenario {
-        name: "proxy-upgrade",
+        name: "drained",
+        says: "a server drains, and gets new flows again",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Drain(2), Step::Rounds(10), Step::Undrain(2)],
+        moved: &["tunnel_forwarded", "sent_second"],
+        loses: false,
+    },
+    Scenario {
+        name: "removed",
+        says: "a drained server is taken out",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Drain(2), Step::Rounds(6), Step::Leave(2), Step::Remove(2)],
+        moved: &["tunnel_forwarded"],
+        loses: false,
+    },
+    Scenario {
+        name: "crashed",
+        says: "a server is killed, and its link goes down",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Crash(3), Step::Rounds(10)],
+        moved: &["sent_first"],
+        loses: true,
+    },
+    Scenario {
+        name: "rehashed",
+        says: "the router spreads packets anew, three times",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Rehash, Step::Rounds(6), Step::Rehash, Step::Rounds(6), Step::Rehash],
+        moved: &["sent_first"],
+        loses: false,
+    },
+    Scenario {
+        name: "loaders",
+        says: "daemons are killed, started again and replaced",
+        setup: Setup::DIRECTED,
+        steps: &[
+            Step::KillLoaders,
+            Step::Rounds(6),
+            Step::StartLoaders,
+            Step::Rounds(6),
+            Step::UpgradeLoaders,
+        ],
+        moved: &["sent_first"],
+        loses: false,
+    },
+    Scenario {
+        name: "swapped",
+        says: "tables replace each other all the time",
+        setup: Setup::DIRECTED,
+        steps: &[Step::SwapTables(16)],
+        moved: &["tunnel_forwarded"],
+        loses: false,
+    },
+    Scenario {
+        name: "proxies",
         says: "each proxy hands over to a new process",
-        setup: Setup::ROUTED,
+        setup: Setup::DIRECTED,
         steps: &[Step::UpgradeProxies, Step::Rounds(8)],
-        moved: &[],
+        moved: &["tunnel_socket"],
         loses: false,
+    },
+    Scenario {
+        name: "loss",
+        says: "one of fifty packets is lost on every link",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Lose(20), Step::Rounds(20), Step::Calm],
+        moved: &["sent_first"],
+        loses: true,
+    },
+    Scenario {
+        name: "disorder",
+        says: "packets are late, overtake each other and come twice",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Disturb, Step::Rounds(20), Step::Calm],
+        moved: &["sent_first"],
+        loses: false,
+    },
+    Scenario {
+        name: "floods",
+        says: "spoofed and malformed packets come a hundred to one, and a server drains",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Flood, Step::Rounds(10), Step::Drain(2), Step::Rounds(10), Step::Calm],
+        moved: &[
+            "unwanted_icmp",
+            "bad_ipv6_header",
+            "short_tcp",
+            "short_udp",
+            "short_inner",
+            "foreign_error",
+            "fragment",
+            "extension_chain",
+            "gue_version",
+            "gue_reserved",
+        ],
+        loses: false,
+    },
+    Scenario {
+        name: "narrow",
+        says: "no link between servers carries more than 1500 octets",
+        setup: Setup::NARROW,
+        steps: &[Step::Rehash, Step::Rounds(10)],
+        moved: &["too_big_sent"],
+        loses: false,
+    },
+    Scenario {
+        name: "outer-v6",
+        says: "servers send to each other over IPv6, and one drains",
+        setup: Setup::OUTER_V6,
+        steps: &[Step::Drain(2), Step::Rounds(10)],
+        moved: &["tunnel_forwarded"],
+        loses: false,
+    },
+    Scenario {
+        name: "everything",
+        says: "loss and disorder while servers come, drain and die",
+        setup: Setup::DIRECTED,
+        steps: &[
+            Step::Lose(5),
+            Step::Disturb,
+            Step::Rounds(6),
+            Step::Add(5),
+            Step::Rehash,
+            Step::Drain(2),
+            Step::Rounds(6),
+            Step::Crash(3),
+            Step::Rounds(6),
+            Step::UpgradeLoaders,
+            Step::Calm,
+        ],
+        moved: &["tunnel_forwarded"],
+        loses: true,
     },
 ];
 
@@ -139,7 +266,15 @@ impl Scenario {
             faults.push(format!("flows did not end: {:?}", outcome.tally));
         }
         if !self.loses && outcome.resent > 0 {
-            faults.push(format!("{} datagrams had to be sent again", outcome.resent));
+            faults
+                .push(format!("{} datagrams or connections had to be tried again", outcome.resent));
+        }
+        let floods = self.steps.contains(&Step::Flood);
+        for (word, packets) in &outcome.reasons {
+            let drops = Reason::ALL.iter().any(|r| r.word() == word && r.kind() == Kind::Drop);
+            if drops && !floods && *packets > 0 {
+                faults.push(format!("{packets} good packets were dropped as {word}"));
+            }
         }
         for word in self.moved {
             if outcome.reasons.get(*word).is_none_or(|packets| *packets == 0) {
@@ -159,7 +294,7 @@ fn told(ledger: &Ledger) -> String {
 pub fn heading() -> String {
     format!(
         "{:<16} {:>6} {:>6} {:>6} {:>7} {:>6}  what happened",
-        "scenario", "kept", "broken", "lost", "resent", "time"
+        "scenario", "kept", "broken", "lost", "again", "time"
     )
 }
 
@@ -175,8 +310,15 @@ impl Outcome {
             self.took.as_secs_f64(),
             scenario.says
         );
+        let moved = scenario.moved.iter();
+        let moved: Vec<String> = moved
+            .map(|word| format!("{word} {}", self.reasons.get(*word).copied().unwrap_or_default()))
+            .collect();
+        if !moved.is_empty() {
+            let _ = write!(row, "\n{:<17}{}", "", moved.join(", "));
+        }
         if !self.notes.is_empty() {
-            let _ = write!(row, " ({})", self.notes.join("; "));
+            let _ = write!(row, "\n{:<17}{}", "", self.notes.join(", "));
         }
         for fault in scenario.faults(self) {
             let _ = write!(row, "\n    {fault}");

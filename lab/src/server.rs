@@ -120,7 +120,8 @@ impl Server {
     /// When it does not in time, with what it said.
     pub fn wait_proxy(&mut self) -> Result<()> {
         self.wait("the proxy", PROXY, |server| {
-            Ok(server.ask("GET", "/ready").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")))
+            let ready = server.ask(PROXY_ADMIN, "/ready");
+            Ok(ready.is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")))
         })
     }
 
@@ -169,17 +170,15 @@ impl Server {
         self.space.inside(|| tool::program(&self.programs.weir, arguments))
     }
 
-    /// Asks the proxy's admin listener and gives the whole reply.
+    /// Asks an admin listener of this server for a page and gives the whole reply.
     ///
     /// # Errors
     /// When nothing answers.
-    pub fn ask(&self, method: &str, path: &str) -> Result<String> {
+    pub fn ask(&self, admin: &str, path: &str) -> Result<String> {
         self.space.inside(|| {
-            let mut stream = TcpStream::connect(PROXY_ADMIN)?;
+            let mut stream = TcpStream::connect(admin)?;
             stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-            let head = format!(
-                "{method} {path} HTTP/1.1\r\nHost: {PROXY_ADMIN}\r\nConnection: close\r\n\r\n"
-            );
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
             stream.write_all(head.as_bytes())?;
             let mut reply = Vec::new();
             stream.read_to_end(&mut reply)?;
@@ -187,27 +186,24 @@ impl Server {
         })
     }
 
-    /// Kills one process by its name and waits for its end.
+    /// Ends one process by its name with a signal, and waits for its end.
     ///
     /// # Errors
-    /// When there is none of the name.
-    pub fn kill(&mut self, name: &str) -> Result<()> {
+    /// When there is none of the name, or the signal does not end it.
+    pub fn kill(&mut self, name: &'static str, signal: Signal) -> Result<()> {
         let at = self.running.iter().rposition(|(other, _)| *other == name);
         let at = at.with_context(|| format!("no {name} runs on server {}", self.id))?;
         let (_, mut child) = self.running.remove(at);
-        child.kill().with_context(|| format!("killing {name}"))?;
-        child.wait().map(drop).with_context(|| format!("waiting for {name}"))
-    }
-
-    /// Sends a signal to a process by its name.
-    ///
-    /// # Errors
-    /// When there is none of the name.
-    pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
-        let process = self.running.iter().rev().find(|(other, _)| *other == name);
-        let (_, child) = process.with_context(|| format!("no {name} on server {}", self.id))?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
-        kill_process(pid, signal).with_context(|| format!("signalling {name}"))
+        kill_process(pid, signal).with_context(|| format!("signalling {name}"))?;
+        let start = Instant::now();
+        while child.try_wait()?.is_none() {
+            if start.elapsed() > READY_LIMIT {
+                bail!("{name} of server {} outlives {signal:?}: {}", self.id, self.said(name));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Kills every process on it, as a power cut does.

@@ -3,7 +3,7 @@
 //!
 //! | port | speaks |
 //! |---|---|
-//! | TCP 7000 | the server's id, then an echo |
+//! | TCP 7000 | the server's id after a greeting, then an echo |
 //! | UDP 7001 | a connected socket for each peer; replies carry the id and how many it had |
 //! | UDP 7053 | question and answer, no state |
 //! | UDP 4433 | packets with connection ids; replies carry the id |
@@ -29,6 +29,9 @@ pub const QUESTION_PORT: u16 = 7053;
 /// Packets with connection ids.
 pub const QUIC_PORT: u16 = 4433;
 
+/// What clients of the echo send first. A server that spoke first would wait for ever on a SYN
+/// cookie's last packet, if that is lost: nobody would send it again.
+pub const GREETING: &[u8] = b"hello\n";
 /// Octets of the largest datagram: what fits the MTU of clients.
 pub const DATAGRAM_MAX: usize = 1472;
 /// Octets that an echo holds at a time: a few segments.
@@ -79,6 +82,7 @@ async fn echoes(id: u16, listener: TcpListener) {
 
 async fn echo(id: u16, mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    stream.read_exact(&mut [0; GREETING.len()]).await?;
     stream.write_all(&id.to_be_bytes()).await?;
     let mut buffer = vec![0; ECHO_LEN];
     loop {

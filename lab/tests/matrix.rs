@@ -41,8 +41,20 @@ macro_rules! rows {
 }
 
 rows! {
+    the_lab_itself_breaks_nothing = "routed";
+    flows_land_and_stay = "steady";
+    a_server_that_comes_breaks_nothing = "added";
+    a_server_that_drains_breaks_nothing = "drained";
+    a_drained_server_that_goes_breaks_nothing = "removed";
+    a_server_that_dies_takes_only_its_own = "crashed";
+    a_router_that_hashes_anew_breaks_nothing = "rehashed";
+    loaders_that_die_and_are_replaced_break_nothing = "loaders";
+    tables_that_are_swapped_break_nothing = "swapped";
+    proxies_that_hand_over_break_nothing = "proxies";
     lost_packets_break_nothing = "loss";
     late_and_doubled_packets_break_nothing = "disorder";
-    floods_beside_break_nothing = "flood";
-    a_proxy_upgrade_breaks_nothing = "proxy-upgrade";
+    floods_beside_break_nothing = "floods";
+    links_without_room_break_nothing = "narrow";
+    a_tunnel_over_ipv6_breaks_nothing = "outer-v6";
+    all_of_it_at_once_breaks_nothing = "everything";
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{ARRIVAL, Client, ROUND, own, recorded};
 use crate::content;
@@ -11,8 +11,8 @@ use crate::ledger::{Entry, Kind, STALL_LIMIT};
 use crate::service::{DATAGRAM_MAX, FLOW_PORT, QUESTION_PORT, split_id};
 
 /// Without a reply for as long a datagram is sent again: longer than anything that is delayed on
-/// purpose, and a reply that comes later is known by its content.
-pub(super) const RESEND: Duration = Duration::from_millis(400);
+/// purpose, or by a machine with more to do than it has processors for.
+pub(super) const RESEND: Duration = Duration::from_secs(1);
 /// Octets of the content of a datagram.
 const CONTENT_MAX: usize = 1100;
 
@@ -99,27 +99,34 @@ pub(super) async fn flow(mut client: Client, entry: Entry) -> Result<(), String>
     Ok(())
 }
 
-/// Tries of a question, each from a new port, as resolvers ask.
-const TRIES_MAX: usize = 3;
+/// Between the tries of a question that an error came back for: the fleet learns within that time
+/// of a server that is gone, and a client in a loop would use up its tries before.
+const REFUSED: Duration = Duration::from_millis(50);
 
+/// Asks until an answer comes, from a new port each time, as resolvers do.
 async fn question(client: Client, entry: Entry) -> Result<(), String> {
     let seed = content::mix(entry.number());
     let mut datagram = vec![0; 12 + usize::try_from(seed % 60).unwrap_or_default()];
     content::fill(seed, 0, &mut datagram);
     let mut buffer = vec![0; DATAGRAM_MAX];
-    for _ in 0..TRIES_MAX {
+    let start = Instant::now();
+    while start.elapsed() < STALL_LIMIT {
         let socket = connected(&client, QUESTION_PORT).await?;
         let _ = socket.send(&datagram).await;
-        while let Ok(Ok(read)) = timeout(RESEND, socket.recv(&mut buffer)).await {
-            let reply = split_id(buffer.get(..read).unwrap_or_default());
-            let Ok((server, content)) = reply else { continue };
-            if content == datagram {
+        match timeout(RESEND, socket.recv(&mut buffer)).await {
+            Ok(Ok(read)) => {
+                let reply = split_id(buffer.get(..read).unwrap_or_default());
+                let (server, content) = reply.map_err(|error| error.to_string())?;
+                if content != datagram {
+                    return Err("the answer has other content".to_owned());
+                }
                 let _ = entry.answered(server);
                 return Ok(());
             }
-            return Err("the answer has other content".to_owned());
+            Ok(Err(_)) => sleep(REFUSED).await,
+            Err(_) => {}
         }
         entry.resent();
     }
-    Err(format!("no answer to {TRIES_MAX} tries"))
+    Err(format!("no answer for {STALL_LIMIT:?}"))
 }

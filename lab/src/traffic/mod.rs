@@ -25,6 +25,8 @@ const ROUND: Duration = Duration::from_millis(40);
 const ARRIVAL: Duration = Duration::from_millis(25);
 /// Between a flow's end and the next in its place.
 const AGAIN: Duration = Duration::from_millis(10);
+/// Between two looks at whether the server of a flow that waits was killed.
+const LOST_LOOK: Duration = Duration::from_millis(250);
 /// Between two looks at whether something is so.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long the rounds that a scenario waits for may take.
@@ -124,6 +126,9 @@ impl Traffic {
                 runtime.block_on(LocalSet::new().run_until(all(client, load)))
             })?);
         }
+        let lasting = load.streams + load.flows + load.quic + load.tls;
+        wait(ROUNDS_LIMIT, || ledger.len() >= lasting * Family::ALL.len())
+            .context("clients do not begin")?;
         Ok(Self { ledger, orders, threads })
     }
 
@@ -214,14 +219,39 @@ fn wait(at_most: Duration, so: impl Fn() -> bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs a step of a flow within the bound on stalls; says what stalled.
+/// Runs a step of a flow within the bound on stalls; says what stalled. Where the server is killed
+/// meanwhile there is nothing to wait for.
 async fn bounded<T, E: std::fmt::Display>(
+    entry: &Entry,
     what: &str,
     step: impl Future<Output = Result<T, E>>,
 ) -> Result<T, String> {
-    match tokio::time::timeout(STALL_LIMIT, step).await {
-        Ok(done) => done.map_err(|error| format!("{what}: {error}")),
-        Err(_) => Err(format!("{what}: stalled for {STALL_LIMIT:?}")),
+    let start = Instant::now();
+    tokio::pin!(step);
+    while start.elapsed() < STALL_LIMIT {
+        match tokio::time::timeout(LOST_LOOK, &mut step).await {
+            Ok(done) => return done.map_err(|error| format!("{what}: {error}")),
+            Err(_) if entry.is_lost() => return Err("its server was killed".to_owned()),
+            Err(_) => {}
+        }
+    }
+    Err(format!("{what}: stalled for {STALL_LIMIT:?}"))
+}
+
+/// Begins a connection, and once more where that fails, as clients do: no server has answered yet.
+/// A SYN that comes twice, or again, while its bucket changes hands may begin two halves of it on
+/// two servers. Where no packet is lost or doubled on purpose, a second attempt is a fault all the
+/// same.
+async fn again<T, F>(entry: &Entry, begin: impl Fn() -> F) -> Result<T, String>
+where
+    F: Future<Output = Result<T, String>>,
+{
+    match begin().await {
+        Err(_) if !entry.is_lost() => {
+            entry.resent();
+            begin().await
+        }
+        done => done,
     }
 }
 

@@ -5,10 +5,10 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{ARRIVAL, Client, ROUND, bounded, own, recorded};
+use super::{ARRIVAL, Client, ROUND, again, bounded, own, recorded};
 use crate::content;
 use crate::ledger::{Entry, Kind};
-use crate::service::STREAM_PORT;
+use crate::service::{GREETING, STREAM_PORT};
 
 /// Octets of the largest round: several segments, so that segments of one round may take different
 /// ways.
@@ -36,10 +36,7 @@ pub(super) async fn arrivals(mut client: Client) {
 }
 
 async fn talk(mut client: Client, entry: Entry, rounds: u64) -> Result<(), String> {
-    let to = (client.family.vip(), STREAM_PORT);
-    let mut stream = bounded("connecting", TcpStream::connect(to)).await?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let server = bounded("the server's id", stream.read_u16()).await?;
+    let (mut stream, server) = again(&entry, || begin(&client, &entry)).await?;
     own(&entry, server)?;
     let seed = content::mix(entry.number());
     let mut sent = 0;
@@ -47,7 +44,7 @@ async fn talk(mut client: Client, entry: Entry, rounds: u64) -> Result<(), Strin
         let len = block_len(seed, round);
         let mut block = vec![0; len];
         content::fill(seed, sent, &mut block);
-        bounded("a round", exchange(&mut stream, &block)).await?;
+        bounded(&entry, "a round", exchange(&mut stream, &block)).await?;
         own(&entry, server)?;
         sent += len as u64;
         if client.ends(&entry, round) {
@@ -57,7 +54,17 @@ async fn talk(mut client: Client, entry: Entry, rounds: u64) -> Result<(), Strin
             client.pause(ROUND).await;
         }
     }
-    bounded("the end", finish(&mut stream)).await
+    bounded(&entry, "the end", finish(&mut stream)).await
+}
+
+/// A connection whose server has answered, and that server.
+async fn begin(client: &Client, entry: &Entry) -> Result<(TcpStream, u16), String> {
+    let to = (client.family.vip(), STREAM_PORT);
+    let mut stream = bounded(entry, "connecting", TcpStream::connect(to)).await?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    bounded(entry, "the greeting", stream.write_all(GREETING)).await?;
+    let server = bounded(entry, "the server's id", stream.read_u16()).await?;
+    Ok((stream, server))
 }
 
 fn block_len(seed: u64, round: u64) -> usize {

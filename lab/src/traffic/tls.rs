@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Client, ROUND, bounded, own};
+use super::{Client, ROUND, again, bounded, own};
 use crate::content;
 use crate::ledger::Entry;
 
@@ -42,17 +42,12 @@ pub fn trust(certificate: CertificateDer<'static>) -> Result<Arc<ClientConfig>> 
 
 /// A connection; it ends where the server says that it closes (a drain).
 pub(super) async fn flow(mut client: Client, entry: Entry) -> Result<(), String> {
-    let Some(trust) = client.trust.clone() else { return Err("no certificate".to_owned()) };
-    let to = (client.family.vip(), PORT);
-    let stream = bounded("connecting", TcpStream::connect(to)).await?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let name = ServerName::try_from(HOST).map_err(|error| error.to_string())?;
-    let handshake = TlsConnector::from(trust).connect(name, stream);
-    let mut stream = bounded("the handshake", handshake).await?;
+    let mut stream = again(&entry, || begin(&client, &entry)).await?;
     let seed = content::mix(entry.number() ^ 0x75);
     for round in 0_u64.. {
         let wanted = seed ^ round;
-        let reply = bounded("a request", get(&mut stream, wanted, wanted % BODY_MAX)).await?;
+        let reply =
+            bounded(&entry, "a request", get(&mut stream, wanted, wanted % BODY_MAX)).await?;
         own(&entry, reply.server)?;
         if reply.closes || client.ends(&entry, round) {
             break;
@@ -62,6 +57,16 @@ pub(super) async fn flow(mut client: Client, entry: Entry) -> Result<(), String>
     // The proxy may have closed its side first, and says so in TLS.
     let _ = stream.shutdown().await;
     Ok(())
+}
+
+/// A connection whose handshake is done.
+async fn begin(client: &Client, entry: &Entry) -> Result<TlsStream<TcpStream>, String> {
+    let Some(trust) = client.trust.clone() else { return Err("no certificate".to_owned()) };
+    let to = (client.family.vip(), PORT);
+    let stream = bounded(entry, "connecting", TcpStream::connect(to)).await?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(HOST).map_err(|error| error.to_string())?;
+    bounded(entry, "the handshake", TlsConnector::from(trust).connect(name, stream)).await
 }
 
 struct Reply {
