@@ -69,6 +69,8 @@ pub struct Fleet {
     pub outer_v6: bool,
     /// MTU between servers. Octets.
     pub mtu: u16,
+    /// Whether SYNs are answered with cookies by the programs.
+    pub cookies: bool,
 }
 
 impl Fleet {
@@ -94,11 +96,11 @@ impl Fleet {
                 "[[server]]\nid = {id}\naddress = \"{address}\"\nstate = \"{state}\"\n\n"
             );
         }
-        text + &trafficsets()
+        text + &trafficsets(self.cookies)
     }
 }
 
-fn trafficsets() -> String {
+fn trafficsets(cookies: bool) -> String {
     let set = |name: &str, protocol: &str, ports: &str, more: &str| {
         format!(
             "[[trafficset]]\nname = \"{name}\"\nprefixes = [\"{VIPS_V4}\", \"{VIPS_V6}\"]\n\
@@ -112,7 +114,8 @@ fn trafficsets() -> String {
         quic::SERVER_ID_LEN,
         quic::NONCE_LEN
     );
-    set("connections", "tcp", &format!("\"{}\", \"{STREAM_PORT}\"", tls::PORT), "")
+    let cookies = if cookies { "syn_cookies = \"on\"\n" } else { "" };
+    set("connections", "tcp", &format!("\"{}\", \"{STREAM_PORT}\"", tls::PORT), cookies)
         + &set("flows", "udp", &format!("\"{FLOW_PORT}\""), "")
         + &set("questions", "udp", &format!("\"{QUESTION_PORT}\""), "udp = \"datagram\"\n")
         + &set("quic", "udp", &format!("\"{QUIC_PORT}\""), &quic)

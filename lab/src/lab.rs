@@ -37,6 +37,8 @@ pub struct Setup {
     pub mtu: u16,
     /// Whether servers send to each other over IPv6.
     pub outer_v6: bool,
+    /// Whether SYNs are answered with cookies by the programs.
+    pub cookies: bool,
 }
 
 /// Where a kernel with BPF has a place for its file system.
@@ -44,13 +46,16 @@ const BPF: &str = "/sys/fs/bpf";
 
 impl Setup {
     /// Programs, and links with room for their headers.
-    pub const DIRECTED: Self = Self { way: Way::Directed, mtu: FLEET_MTU, outer_v6: false };
+    pub const DIRECTED: Self =
+        Self { way: Way::Directed, mtu: FLEET_MTU, outer_v6: false, cookies: false };
     /// Programs, and links without that room.
     pub const NARROW: Self = Self { mtu: CLIENT_MTU, ..Self::DIRECTED };
     /// Programs that send to each other over IPv6.
     pub const OUTER_V6: Self = Self { outer_v6: true, ..Self::DIRECTED };
+    /// Programs that answer SYNs with cookies.
+    pub const COOKIES: Self = Self { cookies: true, ..Self::DIRECTED };
     /// No programs.
-    pub const ROUTED: Self = Self { way: Way::Routed, mtu: FLEET_MTU, outer_v6: false };
+    pub const ROUTED: Self = Self { way: Way::Routed, ..Self::DIRECTED };
 }
 
 impl Setup {
@@ -210,6 +215,7 @@ impl Lab {
             members: first.clone().map(|id| (id, State::Active)).collect(),
             outer_v6: setup.outer_v6,
             mtu: setup.mtu,
+            cookies: setup.cookies,
         };
         let mut lab = Self {
             network,
@@ -462,5 +468,26 @@ impl Lab {
             self.count(id)?;
         }
         Ok(std::mem::replace(&mut self.reasons, before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_that_is_told_is_a_step() {
+        for usage in WORDS.split(", ") {
+            let words: Vec<String> = usage.split(' ').map(str::to_lowercase).collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let typed = match words.as_slice() {
+                [name, _] => vec![*name, "2"],
+                more => more.to_vec(),
+            };
+            assert!(Step::parse(&typed).is_ok(), "{usage}");
+        }
+        for wrong in [&["drain"][..], &["drain", "x"], &["rehash", "2"], &["help"], &[]] {
+            assert!(Step::parse(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

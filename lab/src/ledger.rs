@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use crate::network::Family;
 
-/// A flow without progress for as long is broken. Retransmission backs off from 200 ms: three
-/// losses of the same segment in a row still fit.
-pub const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// A flow without progress for as long is broken. Retransmission doubles its time from 200 ms on a
+/// quiet machine, and from a second where round trips wait for processors: three losses of the same
+/// segment in a row still fit.
+pub const STALL_LIMIT: Duration = Duration::from_secs(15);
 /// Flows of one run; short connections make the most of them. A scenario of a minute has thousands.
 const FLOWS_MAX: usize = 200_000;
 /// Broken flows that are told one by one; the rest is a number.

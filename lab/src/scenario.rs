@@ -145,9 +145,9 @@ pub static SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "loss",
-        says: "one of fifty packets is lost on every link",
+        says: "one of a hundred packets is lost on every link",
         setup: Setup::DIRECTED,
-        steps: &[Step::Lose(20), Step::Rounds(20), Step::Calm],
+        steps: &[Step::Lose(10), Step::Rounds(20), Step::Calm],
         moved: &["sent_first"],
         loses: true,
     },
@@ -176,6 +176,14 @@ pub static SCENARIOS: &[Scenario] = &[
             "gue_version",
             "gue_reserved",
         ],
+        loses: false,
+    },
+    Scenario {
+        name: "cookies",
+        says: "the programs answer every SYN with a cookie, floods and a drain beside",
+        setup: Setup::COOKIES,
+        steps: &[Step::Flood, Step::Rounds(6), Step::Drain(2), Step::Rounds(6), Step::Calm],
+        moved: &["cookie_sent", "local_cookie", "tunnel_cookie"],
         loses: false,
     },
     Scenario {

@@ -54,6 +54,7 @@ rows! {
     lost_packets_break_nothing = "loss";
     late_and_doubled_packets_break_nothing = "disorder";
     floods_beside_break_nothing = "floods";
+    cookies_of_the_programs_break_nothing = "cookies";
     links_without_room_break_nothing = "narrow";
     a_tunnel_over_ipv6_breaks_nothing = "outer-v6";
     all_of_it_at_once_breaks_nothing = "everything";

@@ -29,10 +29,10 @@ const AGAIN: Duration = Duration::from_millis(10);
 const LOST_LOOK: Duration = Duration::from_millis(250);
 /// Between two looks at whether something is so.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long the rounds that a scenario waits for may take.
-const ROUNDS_LIMIT: Duration = Duration::from_secs(30);
+/// How long the rounds that a scenario waits for may take: several stalls that end well.
+const ROUNDS_LIMIT: Duration = Duration::from_secs(60);
 /// How long flows may take to end after they were told to.
-const END_LIMIT: Duration = Duration::from_secs(30);
+const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// Flows of each family that are open at the same time.
 #[derive(Clone, Copy, Debug)]
