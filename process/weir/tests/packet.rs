@@ -18,7 +18,9 @@ use std::process::Command;
 const INSIDE: &str = "WEIR_TEST_IN_NAMESPACE";
 
 /// What makes the world: the programs' interface is `edge0`, packets are sent from `peer0`.
-const SETUP: &str = "mount -t bpf bpf /sys/fs/bpf && ip link set lo up \
+/// Temporary folders are its own as well, as every world's first process has the same number.
+const SETUP: &str = "mount -t tmpfs tmpfs ${TMPDIR:-/tmp} \
+    && mount -t bpf bpf /sys/fs/bpf && ip link set lo up \
     && ip link add edge0 address 02:00:00:00:00:01 type veth peer name peer0 \
     && ip addr add 192.0.2.1/24 dev edge0 && ip addr add 198.51.100.1/24 dev peer0 \
     && ip link set edge0 up && ip link set peer0 up \
@@ -57,14 +59,17 @@ fn within(name: &str, test: impl FnOnce(&World)) {
         println!("skipped: packet::{name}: only root has a packet path");
         return;
     }
-    let (can, _, err) = run(Command::new("unshare").args(["--net", "--mount", "true"]));
+    let (can, _, err) =
+        run(Command::new("unshare").args(["--net", "--mount", "--pid", "--fork", "true"]));
     if !can {
         println!("skipped: packet::{name}: no namespaces: {err}");
         return;
     }
     let exe = std::env::current_exe().expect("this program has a path");
     let (good, out, err) = run(Command::new("unshare")
-        .args(["--net", "--mount", "--propagation", "private", "--kill-child", "--fork"])
+        .args(["--net", "--mount", "--propagation", "private"])
+        // All that the test starts ends with it, the successor of an upgrade too.
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(exe)
         .args(["--exact", &format!("packet::{name}"), "--nocapture"])
         .env(INSIDE, "1"));
