@@ -113,7 +113,7 @@ pub(crate) fn bind(
 ) -> anyhow::Result<Ready> {
     operator_log::configure(config.logging.level.into(), config.logging.format.into());
     // A page of 2 MiB is held as a whole by the last connection on it, and the memory of idle ones
-    // was a fifth more with them. A kernel that has no such pages need not be told.
+    // was half as much again with them. A kernel that has no such pages need not be told.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let snapshot = Snapshot::first(config);
     let config = &snapshot.config;
