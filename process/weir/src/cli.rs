@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what each exit code means.
 
-use crate::{commands, demo, packet, server, top};
+use crate::{commands, demo, explain, packet, server, top};
 use clap::{Parser, Subcommand};
 use core_model::ListenAddress;
 use std::path::PathBuf;
@@ -84,6 +84,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what becomes of a flow on this server, stage by stage, by the word of the programs in the
+    /// kernel: `weir explain tcp 198.51.100.7:40000 203.0.113.1:443`.
+    Explain(explain::Options),
     /// The packet path: forwarding tables and the fleet that shares them.
     #[command(subcommand)]
     Packet(packet::Command),
@@ -114,6 +117,7 @@ impl Command {
                 commands::diff_files(&old, &new, json)
             }
             Self::Diff { admin, json, .. } => commands::diff_running(&admin, json),
+            Self::Explain(options) => explain::run(&options),
             Self::Packet(command) => command.run(),
         }
     }
