@@ -342,3 +342,28 @@ fn a_packet_path_is_attached_without_a_process() {
         refused(&["packet", "attach", &none], "has no [packet]");
     });
 }
+
+#[test]
+fn a_flow_is_explained_by_the_programs_in_force() {
+    within("a_flow_is_explained_by_the_programs_in_force", |world| {
+        let _running = world.start(&["packet", "run"], CONFIG);
+        let flow = ["198.51.100.1:40000", "203.0.113.5:443"];
+        let text = weir(&["explain", "tcp", flow[0], flow[1]]);
+        let json = weir(&["explain", "tcp", flow[0], flow[1], "--json"]);
+        let told: Value = serde_json::from_str(&json).expect("JSON");
+        let before = packets("not_vip");
+        // A first segment and a later one: either this server's or sent to the other.
+        let answers = told["answers"].as_array().expect("answers");
+        assert_eq!(answers.len(), 2, "{json}");
+        assert_eq!(told["service"]["dissector"], "4-tuple", "{json}");
+        assert!(text.contains("203.0.113.5:443"), "{text}");
+        let elsewhere = weir(&["explain", "udp", flow[0], "192.0.2.77:53", "--json"]);
+        let told: Value = serde_json::from_str(&elsewhere).expect("JSON");
+        assert_eq!(told["service"], Value::Null, "{elsewhere}");
+        // What was asked shows in no counter.
+        assert_eq!(packets("not_vip"), before);
+        refused(&["explain", "tcp", flow[0], flow[1], "--quic-cid", "40"], "goes with udp");
+        refused(&["explain", "udp", flow[0], flow[1], "--quic-cid", "4"], "two hexadecimal digits");
+        refused(&["explain", "tcp", "[2001:db8::1]:1", flow[1]], "two families");
+    });
+}
