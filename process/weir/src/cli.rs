@@ -84,8 +84,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Tell what becomes of a flow on this server, stage by stage, by the word of the programs in the
-    /// kernel: `weir explain tcp 198.51.100.7:40000 203.0.113.1:443`.
+    /// Tell what becomes of a flow on this server, stage by stage, by the word of the programs in
+    /// the kernel: `weir explain tcp 198.51.100.7:40000 203.0.113.1:443`.
     Explain(explain::Options),
     /// The packet path: forwarding tables and the fleet that shares them.
     #[command(subcommand)]
