@@ -7,9 +7,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod capture;
+mod cookies;
 mod explain;
 mod flood;
 mod shield;
+mod spoof;
 mod world;
 
 use flood::{Flood, wait_until};

@@ -36,7 +36,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct World {
     /// A folder with a BPF file system.
     pub(crate) root: PathBuf,
-    router: mpsc::Sender<Job>,
+    router: Place,
     /// Keeps the program at the router's end, without which nothing sent by XDP arrives.
     _pass: OwnedFd,
 }
@@ -76,20 +76,13 @@ impl World {
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
         std::fs::create_dir_all(&root).unwrap();
         tool(&format!("mount -t bpf -o mode=0700 bpf {}", root.display()));
-        let (router, jobs) = mpsc::channel::<Job>();
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            unshare(libc::CLONE_NEWNET).unwrap();
-            // SAFETY: takes nothing and cannot fail.
-            tell.send(unsafe { libc::gettid() }).unwrap();
-            jobs.iter().for_each(|job| job());
-        });
-        let thread = told.recv().unwrap();
+        let router = Place::new();
         tool("ip link set lo up");
+        let thread = router.thread;
         tool(&format!("ip link add edge0 type veth peer name wire0 netns {thread}"));
         tool(&format!("ip address add {EDGE}/24 dev edge0"));
         tool("ip link set edge0 up");
-        let pass = at(&router, || {
+        let pass = router.run(|| {
             tool("ip link set lo up");
             for address in ["192.0.2.254/24", "192.0.2.2/32", "192.0.2.3/32"] {
                 tool(&format!("ip address add {address} dev wire0"));
@@ -104,7 +97,7 @@ impl World {
 
     /// Runs something in the router's namespace.
     pub(crate) fn router<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
-        at(&self.router, job)
+        self.router.run(job)
     }
 
     /// A socket of the router.
@@ -118,13 +111,32 @@ impl World {
     }
 }
 
-fn at<T: Send + 'static>(
-    router: &mpsc::Sender<Job>,
-    job: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let (tell, told) = mpsc::channel();
-    router.send(Box::new(move || tell.send(job()).unwrap())).unwrap();
-    told.recv().unwrap()
+/// A network namespace with a thread in it.
+pub(crate) struct Place {
+    jobs: mpsc::Sender<Job>,
+    /// The thread, by whose number tools name the namespace.
+    pub(crate) thread: i32,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            unshare(libc::CLONE_NEWNET).unwrap();
+            // SAFETY: takes nothing and cannot fail.
+            tell.send(unsafe { libc::gettid() }).unwrap();
+            jobs.iter().for_each(|job| job());
+        });
+        Self { jobs: sender, thread: told.recv().unwrap() }
+    }
+
+    /// Runs something in it, and waits for it.
+    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (tell, told) = mpsc::channel();
+        self.jobs.send(Box::new(move || tell.send(job()).unwrap())).unwrap();
+        told.recv().unwrap()
+    }
 }
 
 /// Attaches a program that passes everything to an interface of the calling thread's namespace.
