@@ -17,7 +17,7 @@ use std::io;
 
 /// Flags of trafficsets that want SYN cookies.
 const COOKIE_FLAGS: u32 = Trafficset::COOKIES | Trafficset::COOKIES_AUTO;
-const COOKIE_HELPERS: &str = "SYN cookies for programs (bpf_tcp_raw_gen_syncookie_ipv4)";
+const COOKIE_HELPERS: &str = "SYN cookies for programs (bpf_tcp_gen_syncookie, bpf_xdp_load_bytes)";
 
 /// Why nothing was loaded. What ran before goes on.
 #[derive(Debug, thiserror::Error)]
@@ -199,7 +199,7 @@ impl Loaded {
         for (slot, program) in slots {
             match program {
                 Some(program) if on => bpf::store_fd(chain, slot, program.as_fd()),
-                None if on => return Err(features::missing(COOKIE_HELPERS, "6.0").into()),
+                None if on => return Err(features::missing(COOKIE_HELPERS, "5.18").into()),
                 _ => bpf::empty_slot(chain, slot),
             }
             .map_err(failed)?;

@@ -71,7 +71,7 @@ pub struct Programs {
     pub director: OwnedFd,
     /// XDP: answers packets that the director cannot send on.
     pub too_big: OwnedFd,
-    /// XDP: decides about SYNs that are to be answered by cookie. `None` before Linux 6.0.
+    /// XDP: decides about SYNs that are to be answered by cookie. `None` before Linux 5.18.
     pub cookie: Option<OwnedFd>,
     /// XDP: answers them.
     pub cookie_answer: Option<OwnedFd>,

@@ -333,7 +333,7 @@ fn client(target: SocketAddr) -> JoinHandle<Agreed> {
         let mut stream = TcpStream::connect(target).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let octets: Vec<u8> = (0..TRANSFER).map(|at| (at * at >> 7) as u8).collect();
+        let octets: Vec<u8> = (0..TRANSFER).map(|at| ((at * at) >> 7) as u8).collect();
         stream.write_all(&octets).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let agreed = ask(&stream);
