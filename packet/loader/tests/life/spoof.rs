@@ -18,7 +18,8 @@ const RANDOM: i32 = 7;
 /// Frames that go out by the interface they came from, and those that end here.
 const XDP_TX: i32 = 3;
 const XDP_DROP: i32 = 1;
-/// To the edge, whose stack would take what the programs leave. The attacker's link address is nobody's, so that the router's stack is not asked about answers.
+/// To the edge, whose stack would take what the programs leave. The attacker's link address is
+/// nobody's, so that the router's stack is not asked about answers.
 const LINK: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0x66, 0, 0];
 /// What a client offers: 1460 octets, SACK, a timestamp, a window scale of 7.
 const OPTIONS: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
