@@ -1,13 +1,19 @@
 //! `cargo xtask bench packet`: what a packet costs in the kernel programs, by test run, beside the
-//! empty program and a director of another kind; what tables cost; and frames forwarded per second.
+//! empty program and a director of another kind: director, shield, redirector, answers to SYNs;
+//! what tables cost; and frames forwarded per second.
 //!
 //! A test run feeds a program the frame as the run before left it, so a prologue takes off what
-//! was put on, draws a destination and a source port by chance, and goes on to the measured
+//! was put on or puts back what was taken off, draws a flow by chance, and goes on to the measured
 //! program. Its own time is measured alone and taken off. Rounds are interleaved and the minimum
 //! counts.
 
+mod compare;
+mod cookie;
 mod frames;
+mod published;
+mod redirector;
 mod rows;
+mod shield;
 mod tables;
 
 use anyhow::{Context, Result, bail};
@@ -77,15 +83,23 @@ pub struct Figure {
 /// Where the kernel refuses the programs, or a row cannot be measured.
 pub fn run(args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
-    let settings = Settings::new(HashKey::of(*b"a benchmark key!"), 1, SELF);
-    let bench = Bench::new(&settings, &Capacities::default())
+    let key = HashKey::of(*b"a benchmark key!");
+    let settings = Settings::new(key, 1, SELF);
+    // Sockets that packets are looked up for are on loopback.
+    rows::ip(&["link", "set", "lo", "up"])?;
+    let mut bench = Bench::new(&settings, &Capacities::default())
         .context("the packet programs (root and Linux 6.6 are needed)")?;
-    let mut figures = rows::all(bench, &options)?;
+    let mut figures = rows::all(&mut bench, &options)?;
+    figures.extend(shield::all(&bench, &options)?);
+    drop(bench);
+    figures.extend(redirector::all(key, &options)?);
+    figures.extend(cookie::all(key, &options)?);
     figures.extend(tables::all(&settings, &options)?);
     println!("{}", crate::machine::describe());
     for Figure { name, value, unit, goal } in &figures {
         println!("{name:<44} {value:>10.2} {unit:<8} {goal}");
     }
+    published::print();
     if let Some(file) = &options.json {
         let rows: Vec<_> = figures
             .iter()

@@ -136,6 +136,28 @@ pub(crate) fn row(vips: Vips, v6: bool, kind: Kind, servers: u16, buckets: u32) 
     Ok(Row { destinations: destinations.collect(), image })
 }
 
+/// The generation of a fleet of one, which measures: every flow to its one VIP is its own, and SYNs
+/// are answered by cookie.
+pub(crate) fn served(v6: bool) -> Result<Row> {
+    let mut seed = 0x5eed_u64;
+    let networks = networks(Vips::One, v6, &mut seed);
+    let set = TrafficsetSpec {
+        name: "served".to_owned(),
+        networks: networks.iter().filter_map(|(at, bits)| Network::new(*at, *bits)).collect(),
+        tcp: true,
+        udp: true,
+        ports: Vec::new(),
+        servers: Vec::new(),
+        strategy: Strategy::TwoSlot(128),
+        dissection: Dissection::FourTuple,
+        encapsulation: Encapsulation::Gue,
+        flags: Trafficset::UDP_FLOW | Trafficset::COOKIES,
+    };
+    let image = Image::build(&[server(1)], &[set], Room::default()).context("a row's tables")?;
+    let destinations = networks.iter().map(|network| inside(*network, &mut seed)).collect();
+    Ok(Row { destinations, image })
+}
+
 /// Prefixes: address with host bits cleared, and length.
 fn networks(vips: Vips, v6: bool, seed: &mut u64) -> Vec<(IpAddr, u8)> {
     let count = match vips {

@@ -1,12 +1,13 @@
 //! Rows of the director: nanoseconds over the floor, by test run, and frames forwarded per second.
 
+use super::compare::{DESTINATION, Hook, Measured, PORT, Plan, XDP_TX};
 use super::frames::{self, Kind, Row, Vips};
 use super::{Figure, Options};
 use anyhow::{Context, Result};
 use packet_abi::maps;
 use packet_loader::measure::{Bench, CHAIN_MEASURED};
 use packet_loader::sys::netlink;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use std::process::Command;
 use std::time::Instant;
 
@@ -20,8 +21,9 @@ struct Spec {
     buckets: u32,
 }
 
-/// Live frames of one run: a second or so.
-const LIVE_FRAMES: u32 = 4_000_000;
+/// Live frames of one run for each repetition of the others: a second or so of frames where these
+/// take a tenth.
+const LIVE_FRAMES: u32 = 4;
 
 /// The goal of each row of the director, in nanoseconds over the prologue.
 const GOAL: &str = "<= 60";
@@ -50,10 +52,9 @@ const SPECS: [Spec; 12] = [
 ];
 
 /// Measures all rows that are wanted.
-pub(super) fn all(mut bench: Bench, options: &Options) -> Result<Vec<Figure>> {
+pub(super) fn all(bench: &mut Bench, options: &Options) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    let floor = floor(&bench, options)?;
-    figures.push(figure("floor-xdp", floor, "ns", "the empty program"));
+    figures.push(figure("floor-xdp", floor(bench, options)?, "ns", "the empty program"));
     let mut generation = 0;
     for spec in SPECS.iter().filter(|spec| options.wants(spec.name)) {
         eprintln!("measuring {}", spec.name);
@@ -61,15 +62,16 @@ pub(super) fn all(mut bench: Bench, options: &Options) -> Result<Vec<Figure>> {
         let row = frames::row(spec.vips, spec.v6, spec.kind, spec.servers, spec.buckets)?;
         bench.tables.publish(generation, &row.image).context("publishing a row's tables")?;
         let frame = frames::frame(spec.kind, spec.v6);
-        plan(&bench, &frame, &row, spec.v6, CHAIN_MEASURED)?;
-        let (own, with) = difference(&bench, &frame, options)?;
-        figures.push(figure(spec.name, with - own, "ns", GOAL));
+        plan(&frame, &row, spec.v6).tell(bench)?;
+        let program = bench.programs.director.as_fd();
+        let measured = behind_prologue(program, &frame);
+        figures.push(figure(spec.name, measured.over(bench, options)?, "ns", GOAL));
     }
     if options.wants("peer") {
-        figures.push(peer(&bench, options)?);
+        figures.push(peer(bench, options)?);
     }
     if options.wants("live") {
-        figures.extend(live(&mut bench, generation + 1)?);
+        figures.extend(live(bench, generation + 1, options)?);
     }
     Ok(figures)
 }
@@ -93,45 +95,14 @@ fn least(rounds: u32, mut round: impl FnMut() -> Result<u32>) -> Result<f64> {
     Ok(f64::from(least))
 }
 
-/// The prologue alone, and with the director behind it; interleaved.
-fn difference(bench: &Bench, frame: &[u8], options: &Options) -> Result<(f64, f64)> {
-    let prologue = bench.measuring("prologue").context("the prologue")?;
-    let (mut own, mut with) = (u32::MAX, u32::MAX);
-    for _ in 0..options.rounds.max(1) {
-        let _ = bench.clear(maps::CHAIN, CHAIN_MEASURED);
-        own = own.min(bench.run(prologue, frame, options.repeat)?.nanoseconds);
-        bench.put(maps::CHAIN, CHAIN_MEASURED, bench.programs.director.as_fd())?;
-        let outcome = bench.run(prologue, frame, options.repeat)?;
-        // XDP_TX: anything else measures how a packet is refused.
-        anyhow::ensure!(outcome.returned == 3, "the director returned {}", outcome.returned);
-        with = with.min(outcome.nanoseconds);
-    }
-    Ok((f64::from(own), f64::from(with)))
+/// A frame whose flow is drawn by chance.
+fn plan<'a>(frame: &'a [u8], row: &'a Row, v6: bool) -> Plan<'a> {
+    Plan { frame, headers: 0, draw: DESTINATION | PORT, v6, destinations: &row.destinations }
 }
 
-/// Tells the prologue what frames are, and what to draw destinations from.
-fn plan(bench: &Bench, frame: &[u8], row: &Row, v6: bool, slot: u32) -> Result<()> {
-    let count = row.destinations.len() as u32;
-    for (at, address) in (0_u32..).zip(&row.destinations) {
-        // IPv4 as the load of its four octets, as the prologue stores it.
-        let (first, second) =
-            if v6 { (address.high, address.low) } else { (u64::from(address.as_v4()), 0) };
-        bench.write("DESTINATIONS", at, &words(&[first, second]))?;
-    }
-    let mut first = [0_u64; 12];
-    for (word, octets) in first.iter_mut().zip(frame.chunks(8)) {
-        let mut padded = [0; 8];
-        padded[..octets.len()].copy_from_slice(octets);
-        *word = u64::from_ne_bytes(padded);
-    }
-    let sizes =
-        [frame.len() as u64 | u64::from(count - 1) << 32, u64::from(v6) | u64::from(slot) << 32, 0];
-    bench.write("PLAN", 0, &words(&[&sizes[..], &first[..]].concat()))?;
-    Ok(())
-}
-
-fn words(words: &[u64]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+/// A program that sends every frame of a plan on.
+fn behind_prologue<'a>(program: BorrowedFd<'a>, frame: &'a [u8]) -> Measured<'a> {
+    Measured { hook: Hook::Xdp, program, frame, returned: XDP_TX, leaves: None }
 }
 
 /// The peer: the same destinations as the row of 1,000 prefixes, each a VIP of its own, as it has
@@ -140,7 +111,7 @@ fn peer(bench: &Bench, options: &Options) -> Result<Figure> {
     eprintln!("measuring the peer");
     let row = frames::row(Vips::One, false, Kind::Tcp, 650, 65_536)?;
     let frame = frames::frame(Kind::Tcp, false);
-    plan(bench, &frame, &row, false, CHAIN_MEASURED)?;
+    plan(&frame, &row, false).tell(bench)?;
     for address in &row.destinations {
         let key = u64::from(address.as_v4()) | u64::from(443_u16.to_be()) << 32 | 6 << 48;
         bench.insert("PEER_VIPS", &key.to_ne_bytes(), &0_u32.to_ne_bytes())?;
@@ -151,23 +122,13 @@ fn peer(bench: &Bench, options: &Options) -> Result<Figure> {
     for at in 0..650_u32 {
         bench.write("PEER_SERVERS", at, &(0x0a00_0000 + at).to_be().to_ne_bytes())?;
     }
-    let prologue = bench.measuring("prologue").context("the prologue")?;
     let peer = bench.measuring("peer").context("the peer")?;
-    let (mut own, mut with) = (u32::MAX, u32::MAX);
-    for _ in 0..options.rounds.max(1) {
-        let _ = bench.clear(maps::CHAIN, CHAIN_MEASURED);
-        own = own.min(bench.run(prologue, &frame, options.repeat)?.nanoseconds);
-        bench.put(maps::CHAIN, CHAIN_MEASURED, peer)?;
-        let outcome = bench.run(prologue, &frame, options.repeat)?;
-        anyhow::ensure!(outcome.returned == 3, "the peer returned {}", outcome.returned);
-        with = with.min(outcome.nanoseconds);
-    }
-    let value = f64::from(with) - f64::from(own);
+    let value = behind_prologue(peer, &frame).over(bench, options)?;
     Ok(figure("peer-v4-tcp-1", value, "ns", "LRU, ring, IP in IP: to compare with"))
 }
 
 /// Frames per second on one core, with real frames over a pair of virtual interfaces.
-fn live(bench: &mut Bench, generation: u64) -> Result<Vec<Figure>> {
+fn live(bench: &mut Bench, generation: u64, options: &Options) -> Result<Vec<Figure>> {
     eprintln!("measuring live frames");
     let pair = Pair::make()?;
     let sink = bench.measuring("sink").context("the sink")?;
@@ -175,20 +136,21 @@ fn live(bench: &mut Bench, generation: u64) -> Result<Vec<Figure>> {
     let sink = bench.attach(sink, pair.other).context("the sink's link")?;
     let root = bench.attach(bench.programs.root.as_fd(), pair.this).context("the root's link")?;
     let mut figures = Vec::new();
+    let frames = options.repeat.saturating_mul(LIVE_FRAMES);
     let rows =
         [("live-v4-tcp-1", Vips::One, false), ("live-v6-tcp-1000-prefixes", Vips::Mixed, true)];
     for (at, (name, vips, v6)) in (0_u64..).zip(rows) {
         let row = frames::row(vips, v6, Kind::Tcp, 650, 65_536)?;
         bench.tables.publish(generation + at, &row.image)?;
         let frame = frames::frame(Kind::Tcp, v6);
-        plan(bench, &frame, &row, v6, CHAIN_MEASURED)?;
+        plan(&frame, &row, v6).tell(bench)?;
         bench.put(maps::CHAIN, CHAIN_MEASURED, bench.programs.director.as_fd())?;
         let prologue = bench.measuring("prologue").context("the prologue")?;
         let mut best = 0.0_f64;
         for _ in 0..3 {
             let start = Instant::now();
-            bench.live(prologue, &frame, pair.this, LIVE_FRAMES).context("live frames")?;
-            best = best.max(f64::from(LIVE_FRAMES) / start.elapsed().as_secs_f64() / 1e6);
+            bench.live(prologue, &frame, pair.this, frames).context("live frames")?;
+            best = best.max(f64::from(frames) / start.elapsed().as_secs_f64() / 1e6);
         }
         figures.push(figure(name, best, "Mpps", ">= 5, the prologue's work included"));
     }
@@ -225,7 +187,7 @@ impl Drop for Pair {
     }
 }
 
-fn ip(words: &[&str]) -> Result<()> {
+pub(super) fn ip(words: &[&str]) -> Result<()> {
     let status = Command::new("ip").args(words).status().context("ip (iproute2)")?;
     anyhow::ensure!(status.success(), "ip {} failed", words.join(" "));
     Ok(())

@@ -147,6 +147,12 @@ impl Trial {
         &self.tables
     }
 
+    /// The program that a frame meets first; `None` without rules.
+    #[must_use]
+    pub fn first(&self) -> Option<BorrowedFd<'_>> {
+        self.loaded.programs.first().map(AsFd::as_fd)
+    }
+
     /// Instructions of all programs.
     #[must_use]
     pub fn instructions(&self) -> usize {
