@@ -14,8 +14,8 @@ pub(crate) const SELF: Address = Address::v4(u32::from_ne_bytes([10, 0, 0, 1]));
 /// Octets of Ethernet.
 const ETHERNET: usize = 14;
 
-/// Addresses that a row draws from, by chance: enough to meet nearly every prefix, and few enough to
-/// lie in a second-level cache, so that the drawing itself is not what is measured.
+/// Addresses that a row draws from, by chance: enough to meet nearly every prefix, and few enough
+/// to lie in a second-level cache, so that the drawing itself is not what is measured.
 const DESTINATIONS: usize = 1 << 14;
 
 /// What the packets of a row are.
