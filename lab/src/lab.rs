@@ -206,6 +206,10 @@ impl Lab {
         let trust = tls::trust(identity.cert.der().clone())?;
         let (mut servers, mut proxy) = (Vec::new(), Vec::new());
         for (id, space) in (1..).zip(&network.servers) {
+            if setup.cookies {
+                // Cookies for every SYN, and timestamps in which they may carry options.
+                space.set(&[("ipv4/tcp_syncookies", "2"), ("ipv4/tcp_timestamps", "2")])?;
+            }
             let server = Server::new(id, space.clone(), &guard.folder(), programs.clone())?;
             proxy.push(server.write("proxy.toml", &config::proxy(&certificate, &key))?);
             servers.push(server);

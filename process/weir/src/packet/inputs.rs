@@ -107,6 +107,10 @@ pub(super) fn settings(config: &PacketConfig) -> anyhow::Result<Settings> {
     if let Some(path) = &config.netns {
         let number = super::netns::number(path);
         settings.netns = number.with_context(|| format!("packet.netns {}", path.display()))?;
+    } else {
+        // What listeners of another namespace choose is not known here: there, cookies keep the
+        // segment size alone.
+        settings.cookie_wscale = packet_loader::cookies::window_scale();
     }
     Ok(settings)
 }
