@@ -12,7 +12,7 @@ use crate::service::{DATAGRAM_MAX, FLOW_PORT, QUESTION_PORT, split_id};
 
 /// Without a reply for as long a datagram is sent again: longer than anything that is delayed on
 /// purpose, or by a machine with more to do than it has processors for.
-pub(super) const RESEND: Duration = Duration::from_secs(1);
+pub(super) const RESEND: Duration = Duration::from_secs(3);
 /// Octets of the content of a datagram.
 const CONTENT_MAX: usize = 1100;
 
