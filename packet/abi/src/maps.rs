@@ -35,6 +35,10 @@ pub const ALLOWANCE: &str = "ALLOWANCE";
 /// Per-CPU array of one [`crate::tables::Allowance`]: SYNs seen in a second.
 pub const SYNS: &str = "SYNS";
 
+/// LRU hash by 4-tuple of [`crate::tables::Begun`]: connections that an ACK with a SYN cookie began
+/// a moment ago, which may have no socket yet.
+pub const BEGUN: &str = "BEGUN";
+
 /// Slot of the shield in [`CHAIN`].
 pub const CHAIN_SHIELD: u32 = 0;
 /// Slot of the director in [`CHAIN`].
@@ -65,6 +69,9 @@ pub const SETS_LEN: u32 = 2 * 1024;
 pub const SERVERS_LEN: u32 = 2 * 4096;
 /// Buckets of both halves: two tables of 131,072 at least.
 pub const BUCKETS_LEN: u32 = 1 << 20;
+/// Connections in [`BEGUN`]: each is asked for within milliseconds, in which a host accepts some
+/// thousands at most. One that is forgotten too early is judged by each segment alone.
+pub const BEGUN_LEN: u32 = 8192;
 /// Octets of the ring of samples.
 pub const SAMPLES_LEN: u32 = 1 << 20;
 

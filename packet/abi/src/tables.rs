@@ -339,6 +339,16 @@ pub struct Allowance {
     pub sent: u64,
 }
 
+/// A connection that an ACK with a SYN cookie began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Begun {
+    /// What the ACK acknowledged, in wire order: segments behind it acknowledge the same.
+    pub acknowledged: u32,
+    /// When, on a clock of about milliseconds.
+    pub tick: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,7 +34,7 @@ pub enum Socket {
     Found,
     /// The flow's socket has ended and waits.
     TimeWait,
-    /// A listener for which the ACK carries a valid SYN cookie.
+    /// A listener for which the ACK carries a valid SYN cookie, or came right behind one that did.
     Cookie,
 }
 

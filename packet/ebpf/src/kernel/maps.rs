@@ -1,13 +1,13 @@
 //! The maps, and the constants that the loader sets before it loads.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_sock_tuple};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, PerCpuArray, PerfEventArray, ProgramArray, RingBuf};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerfEventArray, ProgramArray, RingBuf};
 use packet_abi::maps::{
-    BUCKETS_LEN, CHAIN_LEN, ROWS_LEN, SAMPLES_LEN, SERVERS_LEN, SETS_LEN, TAP_LEN, TAP_TC_LEN,
-    TRIE_LEN,
+    BEGUN_LEN, BUCKETS_LEN, CHAIN_LEN, ROWS_LEN, SAMPLES_LEN, SERVERS_LEN, SETS_LEN, TAP_LEN,
+    TAP_TC_LEN, TRIE_LEN,
 };
-use packet_abi::tables::{Allowance, Count, Seen};
+use packet_abi::tables::{Allowance, Begun, Count, Seen};
 use packet_abi::verdict::REASONS;
 use packet_abi::{Address, Descriptor, HashKey, Server, Trafficset};
 use packet_ebpf::world::{Constants, NOTES};
@@ -47,6 +47,9 @@ pub(super) static ALLOWANCE: PerCpuArray<Allowance> = PerCpuArray::with_max_entr
 pub(super) static SCRATCH: PerCpuArray<[u32; NOTES]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(super) static SYNS: PerCpuArray<Allowance> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(super) static BEGUN: LruHashMap<bpf_sock_tuple, Begun> =
+    LruHashMap::with_max_entries(BEGUN_LEN, 0);
 
 #[unsafe(no_mangle)]
 static HASH_KEY: [u64; 2] = [0; 2];

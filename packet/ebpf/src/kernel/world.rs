@@ -1,8 +1,8 @@
 //! Tables in maps and sockets of the kernel, as the stages ask for them.
 
 use super::maps::{
-    ACTIVE, ALLOWANCE, BUCKETS, DESCRIPTORS, ROWS, SCRATCH, SERVERS, SETS, SYNS, TRIE, constants,
-    netns, syn_rate, too_big_rate,
+    ACTIVE, ALLOWANCE, BEGUN, BUCKETS, DESCRIPTORS, ROWS, SCRATCH, SERVERS, SETS, SYNS, TRIE,
+    constants, netns, syn_rate, too_big_rate,
 };
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
 use aya_ebpf::helpers::{
@@ -11,7 +11,7 @@ use aya_ebpf::helpers::{
 };
 use core::ffi::c_void;
 use packet_abi::net::{IPV4_LEN, IPV6_LEN, PROTOCOL_TCP, TCP_LEN};
-use packet_abi::tables::{Allowance, Row};
+use packet_abi::tables::{Allowance, Begun, Row};
 use packet_abi::{Bucket, Descriptor, Entry, Family, Flow, Server, Trafficset};
 use packet_ebpf::frame::{Frame, Plain, hidden};
 use packet_ebpf::world::{Constants, NOTES, Segment, Socket, World};
@@ -24,6 +24,11 @@ const TCP_LISTEN: u32 = 10;
 const TCP_HEADER_MAX: usize = 60;
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
+/// Nanoseconds in a tick of [`Begun`], as a power of two: about a millisecond.
+const BEGUN_TICK: u32 = 20;
+/// Ticks, about a second, for which a connection may have begun and have no socket: a batch takes
+/// microseconds, and an ACK that waits for its turn on a busy CPU some milliseconds.
+const BEGUN_TICKS_MAX: u32 = 1000;
 
 /// The world of one packet.
 pub(super) struct Kernel {
@@ -89,14 +94,14 @@ impl Kernel {
             Family::V4 => 12,
             Family::V6 => 36,
         };
-        let tuple = &raw mut tuple;
+        let place = &raw mut tuple;
         // SAFETY: the context is the program's, the tuple lives on the stack, the size is of its
         // family's half. What is found is released below, on every way.
         let socket = unsafe {
             if flow.protocol == PROTOCOL_TCP {
-                bpf_skc_lookup_tcp(self.context, tuple, size, netns(), 0)
+                bpf_skc_lookup_tcp(self.context, place, size, netns(), 0)
             } else {
-                bpf_sk_lookup_udp(self.context, tuple, size, netns(), 0)
+                bpf_sk_lookup_udp(self.context, place, size, netns(), 0)
             }
         };
         if socket.is_null() {
@@ -105,7 +110,15 @@ impl Kernel {
         let answer = judge(frame, flow, ack, socket);
         // SAFETY: it was found above and is not used after.
         unsafe { bpf_sk_release(socket.cast()) };
-        answer
+        match (answer, ack) {
+            (Judged::Final(socket), _) => socket,
+            (Judged::Listener { cookie }, Some(segment))
+                if begins(frame, &tuple, segment, cookie) =>
+            {
+                Socket::Cookie
+            }
+            (Judged::Listener { .. }, _) => Socket::None,
+        }
     }
 }
 
@@ -125,23 +138,53 @@ fn in_second(count: *mut Allowance) -> u64 {
     }
 }
 
+/// What a socket says of a segment.
+enum Judged {
+    /// All there is to say.
+    Final(Socket),
+    /// It is a listener, and the segment has a valid cookie or not.
+    Listener { cookie: bool },
+}
+
 #[inline(always)]
-fn judge(frame: &impl Frame, flow: &Flow, ack: Option<Segment>, socket: *mut bpf_sock) -> Socket {
+fn judge(frame: &impl Frame, flow: &Flow, ack: Option<Segment>, socket: *mut bpf_sock) -> Judged {
     // SAFETY: the kernel gave the socket and it is held.
     let state = unsafe { (*socket).state };
     if flow.protocol != PROTOCOL_TCP {
         // Only a connected UDP socket is of one flow; it is in the state ESTABLISHED.
-        return if state == TCP_ESTABLISHED { Socket::Found } else { Socket::None };
+        let connected = state == TCP_ESTABLISHED;
+        return Judged::Final(if connected { Socket::Found } else { Socket::None });
     }
     match (state, ack) {
-        (TCP_TIME_WAIT, _) => Socket::TimeWait,
-        (TCP_LISTEN, None) => Socket::None,
-        (TCP_LISTEN, Some(segment)) if carries_cookie(frame, flow, segment, socket) => {
-            Socket::Cookie
+        (TCP_TIME_WAIT, _) => Judged::Final(Socket::TimeWait),
+        (TCP_LISTEN, None) => Judged::Final(Socket::None),
+        (TCP_LISTEN, Some(segment)) => {
+            Judged::Listener { cookie: carries_cookie(frame, flow, segment, socket) }
         }
-        (TCP_LISTEN, Some(_)) => Socket::None,
-        _ => Socket::Found,
+        _ => Judged::Final(Socket::Found),
     }
+}
+
+/// Whether a segment to a listener begins a connection: by its cookie, or right behind one that
+/// did. Packets come in batches, which pass the programs as a whole before the stack sees the first
+/// of them: there is no socket yet when data that follows the ACK is judged. It acknowledges what
+/// the ACK did, as nothing was sent to the client since.
+#[inline(always)]
+fn begins(frame: &impl Frame, tuple: &bpf_sock_tuple, segment: Segment, cookie: bool) -> bool {
+    let Some(acknowledged) = frame.load::<u32>(segment.l4 + 8) else { return false };
+    // SAFETY: a helper without arguments. It costs 25 ns, on rare ways only.
+    let tick = (unsafe { bpf_ktime_get_ns() } >> BEGUN_TICK) as u32;
+    if cookie {
+        let begun = Begun { acknowledged, tick };
+        // A full map forgets the oldest; one that is not noted is judged by its own segment alone.
+        let _ = BEGUN.insert(tuple, begun, 0);
+        return true;
+    }
+    let Some(begun) = BEGUN.get_ptr(tuple) else { return false };
+    // SAFETY: the kernel's value, of two words. One that another CPU is about to replace is of
+    // another connection, whose words differ.
+    let Begun { acknowledged: wanted, tick: since } = unsafe { begun.read_volatile() };
+    wanted == acknowledged && tick.wrapping_sub(since) <= BEGUN_TICKS_MAX
 }
 
 /// Whether the segment is an ACK with a cookie that the listener issued.
