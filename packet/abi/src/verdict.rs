@@ -85,13 +85,13 @@ reasons! {
         LocalOnlyHop = "local_only_hop", "this server owns the bucket alone";
         LocalSyn = "local_syn", "a new TCP connection, and this server is the first hop";
         LocalSocket = "local_socket", "this server has the socket of the flow";
-        LocalCookie = "local_cookie", "an ACK with a valid SYN cookie of a local listener, or a segment right behind it";
+        LocalCookie = "local_cookie", "a valid SYN cookie of a local listener, or right behind one";
         LocalUncooked = "local_uncooked", "a SYN for a cookie, but the kernel gave none";
         LocalId = "local_id", "its connection id names this server";
         TunnelSyn = "tunnel_syn", "from the tunnel: a new TCP connection";
         TunnelSocket = "tunnel_socket", "from the tunnel: this server has the socket of the flow";
         TunnelTimeWait = "tunnel_time_wait", "from the tunnel: the flow's socket is in TIME_WAIT";
-        TunnelCookie = "tunnel_cookie", "from the tunnel: an ACK with a valid SYN cookie, or a segment right behind it";
+        TunnelCookie = "tunnel_cookie", "from the tunnel: a valid SYN cookie, or right behind one";
         TunnelLastHop = "tunnel_last_hop", "from the tunnel: no hop is left, so it stays here";
         TunnelEcho = "tunnel_echo", "from the tunnel: an ICMP echo request";
         TunnelPlain = "tunnel_plain", "from a tunnel without hops (FOU or IP in IP)";
