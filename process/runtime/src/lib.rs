@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod accounts;
 pub mod admin;
+pub mod allocations;
 pub mod client_tls;
 pub mod config_file;
 mod half_open;

@@ -330,6 +330,10 @@ pub struct WorkerStats {
     pub http2_origins: Http2Ledgers,
     /// Bytes of bodies moved by splice(2), counted with the worker's clock.
     pub spliced_bytes: Counter,
+    /// Blocks that the worker has asked the allocator for, counted with its clock.
+    pub allocations: Counter,
+    /// Bytes of these blocks.
+    pub allocated_bytes: Counter,
     /// Ticks of the worker's clock; one that stands still means a stuck worker.
     pub beats: Counter,
 }

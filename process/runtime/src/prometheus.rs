@@ -369,6 +369,12 @@ fn workers(out: &mut Encoder, source: &StatusSource) {
     let name = "weir_spliced_bytes_total";
     out.family(name, "counter", "Bytes of bodies moved inside the kernel (splice), both ways.");
     out.sample(name, &[], stats.sum(|s| s.spliced_bytes.get()) as f64);
+    let name = "weir_allocations_total";
+    out.family(name, "counter", "Blocks of memory that workers asked the allocator for.");
+    out.sample(name, &[], stats.sum(|s| s.allocations.get()) as f64);
+    let name = "weir_allocated_bytes_total";
+    out.family(name, "counter", "Bytes of these blocks, whether kept or given back.");
+    out.sample(name, &[], stats.sum(|s| s.allocated_bytes.get()) as f64);
     out.family("weir_workers", "gauge", "Worker threads.");
     out.sample("weir_workers", &[], source.live().workers() as f64);
 }

@@ -10,11 +10,13 @@ mod server;
 mod top;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
+use process_runtime::allocations::Counting;
 use std::process::ExitCode;
 
 /// Allocates fast for many small objects per worker and gives memory back after a crowd.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting<MiMalloc> = Counting::new(MiMalloc);
 
 fn main() -> ExitCode {
     match cli::Command::of(cli::Cli::parse()).run() {

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use core_balance::rng::SplitMix64;
 use core_wire::h1::head::RequestParser;
 use process_runtime::access_log::WorkerLog;
+use process_runtime::allocations;
 use process_runtime::live::{LiveTable, now_ms};
 use process_runtime::metrics::WorkerStats;
 use std::cell::{Cell, RefCell};
@@ -262,6 +263,9 @@ impl Worker {
         self.stats().spliced_bytes.add(splice::take_moved());
         self.stats().buffers_lent.store(buffers::lent(), Ordering::Relaxed);
         h2_held::publish(self.stats());
+        let asked = allocations::take();
+        self.stats().allocations.add(asked.blocks);
+        self.stats().allocated_bytes.add(asked.bytes);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         if self.date.get().0 != unix {
             self.date.set((unix, core_wire::date::imf_fixdate(unix)));

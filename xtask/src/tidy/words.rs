@@ -4,7 +4,7 @@ use super::source::{Source, find_word};
 use crate::run;
 use crate::workspace::{Finding, Workspace};
 
-/// Folders whose job needs `unsafe`: the kernel's side of packets, and sockets.
+/// Folders whose job needs `unsafe`: the kernel's side of packets, sockets and the allocator.
 const UNSAFE_FOLDERS: [&str; 4] =
     ["packet/abi/", "packet/ebpf/", "packet/loader/", "process/runtime/"];
 /// How far above an `unsafe` its reason may begin. In lines.
