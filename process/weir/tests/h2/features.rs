@@ -1,7 +1,6 @@
 //! What HTTP/2 offers to clients, before origins of both protocols: bodies and trailers whole and
 //! both ways, many streams at once, back-pressure, priorities, and goodbyes in two steps.
 
-use super::rig::ALLOCATOR_KIB;
 use super::upstream::over_h2;
 use crate::framing::rig::by_request;
 use crate::support::client::Client;
@@ -13,6 +12,7 @@ use crate::support::h2::origin::{Exchange, Origin};
 use crate::support::meter;
 use crate::support::process::Weir;
 use crate::support::reader::{Length, Message};
+use crate::support::siege::ALLOCATOR_KIB;
 use crate::support::tls::{Authority, VALID};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};

@@ -1,12 +1,14 @@
 //! Floods (40–45): many small things of one kind. Each ends in GOAWAY ENHANCE_YOUR_CALM or another
 //! connection error, costs Weir little, and others are served meanwhile.
 
-use super::rig::{CLOSED, Siege, held, held_until};
+use super::rig::{CLOSED, held, held_until};
 use crate::framing::rig::Rig;
 use crate::support::h2::client::H2;
 use crate::support::h2::frame;
 use crate::support::h2::hpack::{Block, FIRST_DYNAMIC};
 use crate::support::process::Weir;
+use crate::support::siege::TAKEN_BACK_BLOCKS;
+use crate::support::siege::{AT_ORIGIN_BLOCKS, Bounds, CONNECTION_BLOCKS, Siege};
 use crate::support::wait::{self, SOON};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,16 +23,24 @@ const SERVED: Duration = Duration::from_secs(4);
 /// room for those that were under way.
 const BUDGET: usize = 400;
 /// Frames of them and of their resets, and of what good clients send.
-const BUDGET_FRAMES: u32 = 1_200;
+const BUDGET_FRAMES: usize = 1_200;
 /// Frames of a flood that are dealt with where none of them may be many: the control budget (100
 /// and 10 a second), and room for what good clients send.
-const FRAMES: u32 = 800;
+const FRAMES: usize = 800;
 /// Tiny pieces of data that one connection may send (16,384 and 2,000 a second).
-const TINY_FRAMES: u32 = 24_000;
+const TINY_FRAMES: usize = 24_000;
 /// Streams at once (l7 limits: 100).
 const STREAMS: usize = 100;
 /// What 100 requests at the origin may cost, in connections of an attacker: 64 KiB each.
 const ORIGIN_SIDE: u64 = 3;
+/// Blocks for a request with a head of 27 KB, at the origin or refused: ten times what was
+/// measured.
+const LARGE_HEAD_BLOCKS: usize = 160;
+/// Blocks for a request whose reset comes with it: ten times what was measured.
+const UNSEEN_BLOCKS: usize = 2;
+/// What the flood of one connection may cost that gets nothing to the origin.
+const FLOOD: Bounds =
+    Bounds { connections: 1, cpu: CUT_OFF, frames: FRAMES, requests: 0, blocks: CONNECTION_BLOCKS };
 /// A flood is sent in pieces of about this many bytes.
 const PIECE: usize = 32 * 1024;
 
@@ -48,6 +58,19 @@ fn flood(client: &mut H2, times: usize, mut frame: impl FnMut(&mut H2) -> Vec<u8
         }
     }
     sent
+}
+
+/// What one connection may cost whose requests are reset, of which so many began at the origin.
+fn resets(begun: usize) -> Bounds {
+    let blocks = BUDGET * TAKEN_BACK_BLOCKS + begun * AT_ORIGIN_BLOCKS;
+    let blocks = CONNECTION_BLOCKS + blocks;
+    Bounds { frames: BUDGET_FRAMES, requests: BUDGET, blocks, ..FLOOD }
+}
+
+/// What so many connections may cost where each costs no more than [`FLOOD`].
+fn floods(count: usize) -> Bounds {
+    let connections = u64::try_from(count).expect("a few");
+    Bounds { connections, blocks: CONNECTION_BLOCKS * count, ..FLOOD }
 }
 
 /// As I4 says, and for the reason that was meant.
@@ -94,7 +117,7 @@ fn row_40_bomb() {
             attackers.push(client);
         }
     }
-    let count = u64::try_from(attackers.len()).expect("a few");
+    let count = floods(attackers.len()).connections;
     // The pin: a byte of window now and then, no reading beyond what keeps the connection going.
     for client in &mut attackers {
         client.send(frame::window_update(0, 1));
@@ -102,8 +125,7 @@ fn row_40_bomb() {
         siege.memory(count);
     }
     assert_eq!(work.begun(), 0, "a bomb reached the origin");
-    siege.frames(FRAMES);
-    siege.finish(count, CUT_OFF);
+    siege.finish(floods(attackers.len()));
 }
 
 /// The bomb within every limit of a single head: what 100 streams hold together is bounded too.
@@ -129,7 +151,13 @@ fn row_40_bomb_within_the_limits_of_a_head() {
     // its buffers beside what the ledger of the attacker holds.
     println!("{} requests at the origin", work.begun());
     siege.held_at_least(1 << 20);
-    siege.finish(4 + 4 * ORIGIN_SIDE, SERVED);
+    siege.finish(Bounds {
+        connections: 4 + 4 * ORIGIN_SIDE,
+        cpu: SERVED,
+        requests: 4 * STREAMS,
+        blocks: 4 * (CONNECTION_BLOCKS + STREAMS * LARGE_HEAD_BLOCKS),
+        ..FLOOD
+    });
 }
 
 #[test]
@@ -144,8 +172,7 @@ fn row_41_rapid_reset() {
     assert!(work.begun() <= BUDGET, "{} requests reached the origin", work.begun());
     assert!(work.most() <= STREAMS, "{} at once at the origin", work.most());
     wait::until("the work is cancelled", SOON, || work.live() == 0);
-    siege.frames(BUDGET_FRAMES);
-    siege.finish(1, CUT_OFF);
+    siege.finish(resets(work.begun()));
 }
 
 #[test]
@@ -165,8 +192,7 @@ fn row_41_rapid_reset_after_a_moment() {
     assert!(work.begun() <= BUDGET, "{} requests reached the origin", work.begun());
     assert!(work.most() <= STREAMS, "{} at once at the origin", work.most());
     wait::until("the work is cancelled", SOON, || work.live() == 0);
-    siege.frames(BUDGET_FRAMES);
-    siege.finish(1, CUT_OFF);
+    siege.finish(resets(work.begun()));
 }
 
 /// The six ways to make the other side reset a stream.
@@ -213,8 +239,9 @@ fn row_42_made_you_reset() {
         assert!(begun <= BUDGET, "{what}: {begun} requests reached the origin");
         assert!(work.most() <= STREAMS, "{what}: {} at once at the origin", work.most());
         wait::until("the work is cancelled", SOON, || work.live() == 0);
-        siege.frames(BUDGET_FRAMES);
-        siege.finish(1, CUT_OFF);
+        // Most of these end the connection at once.
+        let blocks = CONNECTION_BLOCKS + begun * AT_ORIGIN_BLOCKS;
+        siege.finish(Bounds { blocks, ..resets(begun) });
     }
 }
 
@@ -242,8 +269,7 @@ fn row_43_continuations() {
     client.closed("in trailers", SOON);
     wait::until("the work is cancelled", SOON, || work.live() == 0);
     assert!(work.begun() <= 1, "{} requests reached the origin", work.begun());
-    siege.frames(FRAMES);
-    siege.finish(4, CUT_OFF);
+    siege.finish(Bounds { requests: 1, ..floods(4) });
 }
 
 /// Frames that a flood sends a million times, without reading what comes back.
@@ -262,8 +288,7 @@ fn row_44_control_frames() {
     ] {
         let siege = Siege::begin(&weir, what);
         cut_off(&weir, what, MILLION, |_| bytes.clone());
-        siege.frames(FRAMES);
-        siege.finish(1, CUT_OFF);
+        siege.finish(FLOOD);
     }
     assert_eq!(work.begun(), 0);
 }
@@ -280,19 +305,16 @@ fn row_44_empty_frames() {
         frame::data(id, &[], false)
     });
     wait::until("the work is cancelled", SOON, || work.live() == 0);
-    siege.frames(FRAMES);
-    siege.finish(1, CUT_OFF);
+    siege.finish(Bounds { requests: 1, ..FLOOD });
     let siege = Siege::begin(&weir, "empty HEADERS");
     cut_off(&weir, "empty HEADERS", 100_000, |client| frame::headers(client.next_id(), &[], true));
-    siege.frames(FRAMES);
-    siege.finish(1, CUT_OFF);
+    siege.finish(FLOOD);
     let siege = Siege::begin(&weir, "nameless fields");
     let block = Block::request("GET", "/slow").field("", "").field("", "");
     cut_off(&weir, "nameless fields", 100_000, |client| {
         frame::headers(client.next_id(), &block.0, true)
     });
-    siege.frames(FRAMES);
-    siege.finish(1, CUT_OFF);
+    siege.finish(FLOOD);
     assert!(work.begun() <= 1, "{} requests reached the origin", work.begun());
 }
 
@@ -316,8 +338,7 @@ fn row_44_dribble() {
         client.until_within(Duration::ZERO, |client| client.wire.ended().is_some());
     }
     calmed(&mut client, "dribble");
-    siege.frames(FRAMES);
-    siege.finish(1, CUT_OFF);
+    siege.finish(Bounds { requests: 1, ..FLOOD });
 }
 
 #[test]
@@ -351,8 +372,12 @@ fn row_45_tiny_data() {
         siege.memory(4);
         reads.store(true, Ordering::Release);
         wait::until("the work is cancelled", SOON, || work.live() == 0);
-        siege.frames(4 * TINY_FRAMES);
-        siege.finish(4, CUT_OFF);
+        siege.finish(Bounds {
+            frames: 4 * TINY_FRAMES,
+            requests: 4,
+            blocks: 4 * (CONNECTION_BLOCKS + AT_ORIGIN_BLOCKS),
+            ..floods(4)
+        });
     }
 }
 
@@ -374,6 +399,12 @@ fn row_45_resets_before_anyone_looks() {
     }
     assert!(work.most() <= STREAMS, "{} at once at the origin", work.most());
     wait::until("the work is cancelled", SOON, || work.live() == 0);
-    siege.frames(20 * BUDGET_FRAMES);
-    siege.finish(20, CUT_OFF);
+    let blocks = 20 * (CONNECTION_BLOCKS + BUDGET * UNSEEN_BLOCKS);
+    let blocks = blocks + work.begun() * AT_ORIGIN_BLOCKS;
+    siege.finish(Bounds {
+        frames: 20 * BUDGET_FRAMES,
+        requests: 20 * BUDGET,
+        blocks,
+        ..floods(20)
+    });
 }

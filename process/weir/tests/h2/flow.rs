@@ -1,7 +1,7 @@
 //! Windows and time: credit that comes back exactly (56), nothing buffered beyond a window (57, and
 //! clients that read slowly or not at all), order of events (58), and slow clients (35).
 
-use super::rig::{CLOSED, Siege, held};
+use super::rig::{CLOSED, held};
 use crate::framing::rig::{Rig, by_request};
 use crate::support::edge::Edge;
 use crate::support::h2::client::{H2, Outcome};
@@ -9,6 +9,7 @@ use crate::support::h2::frame;
 use crate::support::h2::hpack::Block;
 use crate::support::meter;
 use crate::support::process::Weir;
+use crate::support::siege::{Bounds, CONNECTION_BLOCKS, Siege};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
 use crate::support::ws;
@@ -20,6 +21,17 @@ const MIB: usize = 1 << 20;
 /// What one stream may keep in Weir and in the sockets on both its sides while its client takes
 /// nothing. Sockets of the kernel are the larger part, and are not Weir's memory.
 const SOCKETS: usize = 8 * MIB;
+/// Blocks for a tunnel, or for a reply without end, and the connection to its origin: ten times
+/// what was measured.
+const STREAM_BLOCKS: usize = 160;
+/// What a client may cost that is slow on one connection, with one request at most.
+const SLOW: Bounds = Bounds {
+    connections: 1,
+    cpu: Duration::from_secs(5),
+    frames: 800,
+    requests: 1,
+    blocks: CONNECTION_BLOCKS + STREAM_BLOCKS,
+};
 /// What 500 tunnels may cost, in connections of an attacker: 64 KiB each, for both their sides.
 const TUNNELS: u64 = 16;
 
@@ -122,6 +134,7 @@ fn row_57_tunnels_without_window() {
     let kept = settled(&written);
     assert!(kept < 500 * SOCKETS, "{kept} bytes were taken from the origin");
     siege.memory(TUNNELS);
+    siege.buffers(500);
     // No more than was given: each stream one byte.
     for client in &mut clients {
         client.credit(0, 100);
@@ -132,7 +145,13 @@ fn row_57_tunnels_without_window() {
             client.streams.values().all(|stream| stream.body.len() == 1)
         });
     }
-    siege.finish(TUNNELS, Duration::from_secs(15));
+    siege.finish(Bounds {
+        connections: TUNNELS,
+        cpu: Duration::from_secs(15),
+        requests: 500,
+        blocks: 5 * CONNECTION_BLOCKS + 500 * STREAM_BLOCKS,
+        ..SLOW
+    });
 }
 
 /// A client that never reads, with all the windows in the world: TCP holds the origin back.
@@ -152,11 +171,18 @@ fn row_44_a_client_that_reads_nothing() {
     }
     let kept = settled(&written);
     assert!(kept < 40 * SOCKETS, "{kept} bytes were taken from the origin");
+    siege.buffers(40);
     let before = meter::cpu(weir.pid());
     std::thread::sleep(Duration::from_secs(1));
     let used = meter::cpu(weir.pid()).saturating_sub(before);
     assert!(used < Duration::from_millis(500), "{used:?} in a second of waiting");
-    siege.finish(4, Duration::from_secs(10));
+    siege.finish(Bounds {
+        connections: 4,
+        cpu: Duration::from_secs(10),
+        requests: 40,
+        blocks: 4 * CONNECTION_BLOCKS + 40 * STREAM_BLOCKS,
+        ..SLOW
+    });
     drop(clients);
 }
 
@@ -238,7 +264,14 @@ fn row_58_resets_in_large_replies() {
             .filter(|log| log.bytes().starts_with(b"GET /fountain"))
             .all(|log| log.closed())
     });
-    siege.finish(2, Duration::from_secs(15));
+    // A reply each, and another one where its connection goes on.
+    siege.finish(Bounds {
+        connections: 2,
+        cpu: Duration::from_secs(15),
+        frames: 50 * 100,
+        requests: 75,
+        blocks: 50 * (CONNECTION_BLOCKS + STREAM_BLOCKS),
+    });
 }
 
 /// One byte at a time, slower than the time allowed for a head.
@@ -284,7 +317,9 @@ fn row_35_slow_heads() {
     }
     let lines = upstream.take().lines();
     assert!(!lines.iter().any(|line| line.contains("/slow")), "I1: {lines:?}");
-    siege.finish(1, Duration::from_secs(5));
+    // None of the four gets as far as a request.
+    let blocks = 4 * CONNECTION_BLOCKS;
+    siege.finish(Bounds { requests: 0, blocks, ..SLOW });
 }
 
 /// A body slower than the least rate, in DATA frames of a byte.
@@ -309,7 +344,7 @@ fn row_35_slow_bodies() {
         assert_eq!(head.status, 408);
     }
     weir.metric_reaches("weir_limit_hits_total", &[("limit", "body_min_rate")], 1.0);
-    siege.finish(1, Duration::from_secs(5));
+    siege.finish(SLOW);
     let lines = upstream.take().lines();
     assert!(!lines.iter().any(|line| line.contains("/slow")), "I1: an end was made up: {lines:?}");
 }
@@ -339,5 +374,5 @@ fn row_35_slow_readers() {
             .filter(|log| log.bytes().starts_with(b"GET /fountain"))
             .all(|log| log.closed())
     });
-    siege.finish(1, Duration::from_secs(5));
+    siege.finish(SLOW);
 }

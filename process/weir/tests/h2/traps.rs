@@ -1,7 +1,7 @@
 //! Traps that other implementations fell into: one line of a change log each (59), and what comes
 //! in one segment with the preface or after a long silence (60).
 
-use super::rig::{CLOSED, Siege, Verdict, refused};
+use super::rig::{CLOSED, Verdict, refused};
 use crate::framing::rig::Rig;
 use crate::support::client::Client;
 use crate::support::edge::Edge;
@@ -11,6 +11,7 @@ use crate::support::h2::hpack::Block;
 use crate::support::h2::wire::Frames;
 use crate::support::meter;
 use crate::support::process::Weir;
+use crate::support::siege::{Bounds, CONNECTION_BLOCKS, Siege};
 use crate::support::upstream::Upstream;
 use crate::support::wait::{self, SOON};
 use std::time::Duration;
@@ -358,9 +359,17 @@ fn row_60_idle_connections() {
     for client in &mut clients {
         assert_eq!(client.closed("idle", SOON), Some(frame::NO_ERROR), "idle");
     }
+    let served = clients.len();
     drop(clients);
     let most = 32;
     wait::until("every descriptor is back", SOON, || meter::descriptors(weir.pid()) < most + 64);
-    siege.finish(count / 64, Duration::from_secs(10));
+    // A connection comes and goes with its request, and sends a few frames.
+    siege.finish(Bounds {
+        connections: count / 64,
+        cpu: Duration::from_secs(10),
+        frames: 10 * served,
+        requests: served,
+        blocks: served * CONNECTION_BLOCKS,
+    });
     assert_eq!(Client::connect(weir.web()).get("/fence").map(|reply| reply.status), Ok(200));
 }

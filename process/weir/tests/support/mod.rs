@@ -10,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod reader;
+pub(crate) mod siege;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wait;

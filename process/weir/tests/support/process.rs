@@ -10,6 +10,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Within this the clocks of all workers have told their counts.
+const TOLD: Duration = Duration::from_millis(300);
 
 /// The command under test.
 pub(crate) fn command() -> Command {
@@ -80,7 +84,7 @@ impl Guard {
 
     /// Waits for the end.
     #[track_caller]
-    pub(crate) fn exit(&mut self, bound: std::time::Duration) -> ExitStatus {
+    pub(crate) fn exit(&mut self, bound: Duration) -> ExitStatus {
         let what = format!("`{}` ends", self.what);
         wait::value(&what, bound, || self.ended())
     }
@@ -229,6 +233,20 @@ impl Weir {
         matching.sum()
     }
 
+    /// Blocks that the workers have asked the allocator for. Their clocks tell it ten times a
+    /// second, so this waits until nothing more comes.
+    #[track_caller]
+    pub(crate) fn allocations(&self) -> u64 {
+        let (mut last, mut since) = (-1.0, Instant::now());
+        wait::value("no more allocations are told", SOON, || {
+            let made = self.metric("weir_allocations_total", &[]);
+            if made != last {
+                (last, since) = (made, Instant::now());
+            }
+            (since.elapsed() > TOLD).then_some(made as u64)
+        })
+    }
+
     /// Waits until a metric is at least `least`.
     #[track_caller]
     pub(crate) fn metric_reaches(&self, name: &str, labels: &[(&str, &str)], least: f64) {
@@ -270,7 +288,7 @@ impl Weir {
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> (bool, String, String) {
     let mut guard = Guard::start(command);
-    let status = guard.exit(std::time::Duration::from_secs(60));
+    let status = guard.exit(Duration::from_secs(60));
     // The pipes are read by threads that may be a moment behind the end of the process.
     let (mut out, mut err) = (guard.stdout.text(), guard.stderr.text());
     wait::until("the output is complete", SOON, || {
