@@ -11,7 +11,7 @@ mod siege;
 use std::collections::BTreeMap;
 use std::fs;
 use std::thread::{ScopedJoinHandle, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -61,6 +61,8 @@ struct Window {
     cpu: f64,
     peak_kib: u64,
     answered: u64,
+    /// Blocks per second that the proxy asked its allocator for, where it tells that.
+    blocks: Option<f64>,
     trouble: Vec<String>,
 }
 
@@ -70,6 +72,8 @@ struct Round {
     calm: Window,
     storm: Window,
     before_kib: u64,
+    /// The most bytes that one HTTP/2 connection of a client held, where the proxy tells that.
+    ledger: Option<u64>,
     spent: Spent,
     seconds: f64,
 }
@@ -164,7 +168,7 @@ impl Whole {
     }
 }
 
-const HEADS: [&str; 15] = [
+const HEADS: [&str; 17] = [
     "attack",
     "peer",
     "h1 p50 µs",
@@ -179,14 +183,17 @@ const HEADS: [&str; 15] = [
     "failed",
     "CPU ms/s",
     "RSS +MiB",
+    "blocks/s",
+    "ledger KiB",
     "1000 frames/s, closed, to origin",
 ];
 
 fn method(options: &Options) -> String {
     format!(
         "good clients: {RATE} requests/s each over HTTP/1.1 and HTTP/2 on TLS; latency and its \
-         ratio to that without attack: minimum of {} rounds of {:?} each way; CPU above that \
-         without attack, minimum; growth of memory, maximum; the rest summed",
+         ratio to that without attack: minimum of {} rounds of {:?} each way; CPU and \
+         blocks of memory asked for (allocations) above those without attack, minimum; growth of \
+         memory and the fullest ledger of an HTTP/2 connection, maximum; the rest summed",
         options.rounds, options.window
     )
 }
@@ -201,25 +208,27 @@ fn rounds(
         .map(|_| {
             let site = ground.site(peer, &H2)?;
             let target = Running::start(peer, site, Style::Usual, measure::PROXY_CPU)?;
-            let calm = window(options, ground, &target)?;
+            let calm = window(options, ground, peer, &target)?;
             let before_kib = machine::rss_kib(target.pid())?;
             let siege = Siege::begin(attack, target.site.plain)?;
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             sleep(HEAD_START);
-            let storm = window(options, ground, &target).context("beside the attack")?;
+            let storm = window(options, ground, peer, &target).context("beside the attack")?;
             let seconds = begun.elapsed().as_secs_f64();
-            Ok(Round { calm, storm, before_kib, spent: siege.end(), seconds })
+            let ledger = peer.told(&target.site)?.map(|told| told.ledger);
+            Ok(Round { calm, storm, before_kib, ledger, spent: siege.end(), seconds })
         })
         .collect()
 }
 
 /// The good clients' work for one window.
-fn window(options: &Options, ground: &Ground, target: &Running) -> Result<Window> {
+fn window(options: &Options, ground: &Ground, peer: &dyn Peer, target: &Running) -> Result<Window> {
     let plans = [
         measure::plan(&H1, &target.site, options.window)?,
         measure::plan(&H2, &target.site, options.window)?,
     ];
     let answered = ground.origin.answered();
+    let (before, begun) = (peer.told(&target.site)?, Instant::now());
     let mut cpu = [0; 2];
     let mut peak_kib = 0;
     let [h1, h2] = &plans;
@@ -250,7 +259,10 @@ fn window(options: &Options, ground: &Ground, target: &Running) -> Result<Window
     }
     let cpu = cpu[1].saturating_sub(cpu[0]) as f64 / 1e9 / options.window.as_secs_f64();
     let answered = ground.origin.answered() - answered;
-    Ok(Window { served, cpu, peak_kib, answered, trouble })
+    let blocks = before.zip(peer.told(&target.site)?).map(|(before, after)| {
+        after.blocks.saturating_sub(before.blocks) as f64 / begun.elapsed().as_secs_f64()
+    });
+    Ok(Window { served, cpu, peak_kib, answered, blocks, trouble })
 }
 
 fn joined(thread: ScopedJoinHandle<'_, Result<Outcome>>) -> Result<Outcome> {
@@ -298,6 +310,7 @@ fn row(attack: &Attack, peer: &str, rounds: &[Round]) -> Vec<String> {
     row.push(sum(&|round| round.storm.served.map(|s| s.failed).iter().sum()).to_string());
     row.push(format!("{:.0}", 1e3 * least(&|round| round.storm.cpu - round.calm.cpu)));
     row.push(format!("{:.1}", most(&|round| round.growth_kib() as f64 / 1024.0)));
+    row.extend(memory(rounds));
     let frames = most(&|round| round.spent.frames as f64 / round.seconds / 1e3);
     let closed = sum(&|round| round.spent.closed);
     let origin = sum(&|round| round.storm.answered.saturating_sub(round.calm.answered));
@@ -305,7 +318,22 @@ fn row(attack: &Attack, peer: &str, rounds: &[Round]) -> Vec<String> {
     row
 }
 
+/// Blocks per second above those without attack, and the fullest ledger.
+fn memory(rounds: &[Round]) -> [String; 2] {
+    let blocks = rounds.iter().filter_map(Round::more_blocks).reduce(f64::min);
+    let ledger = rounds.iter().filter_map(|round| round.ledger).max();
+    [
+        blocks.map_or("-".to_owned(), |blocks| format!("{blocks:.0}")),
+        ledger.map_or("-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1024.0)),
+    ]
+}
+
 impl Round {
+    /// Blocks per second that the proxy asked for above those without attack.
+    fn more_blocks(&self) -> Option<f64> {
+        Some(self.storm.blocks? - self.calm.blocks?)
+    }
+
     /// How much more memory the proxy had at the worst moment than before the attack.
     fn growth_kib(&self) -> u64 {
         self.storm.peak_kib.saturating_sub(self.before_kib)
@@ -328,6 +356,7 @@ fn told(round: &Round) -> Value {
             "h2": h2,
             "cpu_busy": window.cpu,
             "rss_peak_kib": window.peak_kib,
+            "allocations_per_second": window.blocks,
             "requests_at_origin": window.answered,
             "trouble": window.trouble,
         })
@@ -336,6 +365,7 @@ fn told(round: &Round) -> Value {
         "calm": window(&round.calm),
         "attacked": window(&round.storm),
         "rss_growth_kib": round.growth_kib(),
+        "ledger_max_bytes": round.ledger,
         "attack_frames": round.spent.frames,
         "attack_bytes": round.spent.bytes,
         "attack_connections_closed": round.spent.closed,

@@ -91,6 +91,23 @@ pub trait Peer {
     /// # Errors
     /// When a file cannot be written.
     fn command(&self, site: &Site, style: Style) -> Result<Vec<OsString>>;
+
+    /// What it tells about its memory while it runs; none where it does not count that.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    fn told(&self, _site: &Site) -> Result<Option<Told>> {
+        Ok(None)
+    }
+}
+
+/// What a proxy tells about its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Blocks that its workers have asked the allocator for since its start.
+    pub blocks: u64,
+    /// The most bytes that one HTTP/2 connection of a client has held since its start.
+    pub ledger: u64,
 }
 
 /// All wanted peers, Weir last.

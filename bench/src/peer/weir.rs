@@ -2,17 +2,24 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Network, Peer, Site, Style};
+use super::{Network, Peer, Site, Style, Told};
 use crate::machine::Places;
 use crate::options::Options;
 use crate::row::Upstream;
 
 pub(super) const NAME: &str = "weir";
+/// For the answer of the admin listener.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Bytes of all metrics: a hundred times what a configuration of this size makes of them.
+const METRICS_MAX: u64 = 4 << 20;
 
 pub(super) struct Weir {
     program: PathBuf,
@@ -75,6 +82,29 @@ impl Peer for Weir {
         fs::write(&file, configuration(site))?;
         Ok(vec![self.program.clone().into_os_string(), "run".into(), file.into_os_string()])
     }
+
+    fn told(&self, site: &Site) -> Result<Option<Told>> {
+        let text = metrics(site.admin).context("Weir's metrics")?;
+        Ok(Some(Told {
+            blocks: metric(&text, "weir_allocations_total")?,
+            ledger: metric(&text, "weir_http2_ledger_max_bytes{side=\"clients\"}")?,
+        }))
+    }
+}
+
+fn metrics(admin: SocketAddr) -> Result<String> {
+    let mut stream = TcpStream::connect(admin)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.take(METRICS_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The value of a series in the text of `/metrics`.
+fn metric(text: &str, series: &str) -> Result<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).with_context(|| format!("no number for {series}"))
 }
 
 fn configuration(site: &Site) -> String {
@@ -117,4 +147,17 @@ name = \"*\"
 default_pools = [\"o\"]
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let text = "# TYPE a_total counter\na_total_of_b 1\na_total 7\na{side=\"x\"} 9\n";
+        assert_eq!(metric(text, "a_total").unwrap(), 7);
+        assert_eq!(metric(text, "a{side=\"x\"}").unwrap(), 9);
+        assert!(metric(text, "a").is_err());
+    }
 }
