@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod defaults;
+pub mod effective;
 pub mod fault;
 pub mod net;
 pub mod snapshot;

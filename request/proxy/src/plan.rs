@@ -7,9 +7,10 @@ use crate::tls::{self, ServerTls, Tickets, TlsError, TlsPolicy};
 use core_balance::steer;
 use core_model::Generation;
 use core_model::config::{
-    Action, Config, HostPattern, Listener, ListenerId, LoadBalancer, Origin, PathMatch, Pool,
-    PoolId, ProxyProtocolOut, Route, RouteRules, UpstreamProtocols, UpstreamTls,
+    Action, Config, HostPattern, HttpsRedirect, Listener, ListenerId, LoadBalancer, Origin,
+    PathMatch, Pool, PoolId, ProxyProtocolOut, Route, RouteRules, UpstreamProtocols, UpstreamTls,
 };
+use core_model::effective;
 use core_model::snapshot::Snapshot;
 use hashbrown::HashMap;
 use process_runtime::handover::TicketKeys;
@@ -77,7 +78,7 @@ impl Effect {
     fn of(rules: [&RouteRules; 3]) -> Self {
         let any = |test: fn(&RouteRules) -> bool| rules.iter().any(|rule| test(rule));
         Self {
-            redirect_https: any(|r| r.redirect_https.is_some()),
+            redirect_https: any(|r| matches!(r.redirect_https, Some(HttpsRedirect::To(_)))),
             request_headers: any(|r| !r.request_headers.is_empty()),
             reply_headers: any(|r| !r.response_headers.is_empty() || r.hsts.is_some()),
             path: any(|r| r.strip_prefix.is_some() || r.add_prefix.is_some()),
@@ -360,7 +361,8 @@ fn hosts(config: &Config, listener: ListenerId, pools: &Arc<Vec<Arc<PoolPlan>>>)
         if !balancer.enabled || !here {
             continue;
         }
-        let plan = Arc::new(host_plan(balancer, rules, pools));
+        let own = effective::host_rules(config, balancer);
+        let plan = Arc::new(host_plan(balancer, own, rules, pools));
         hosts.policies |= plan.policy != TlsPolicy::Any;
         match &balancer.host {
             HostPattern::Exact(host) => {
@@ -377,6 +379,7 @@ fn hosts(config: &Config, listener: ListenerId, pools: &Arc<Vec<Arc<PoolPlan>>>)
 
 fn host_plan(
     balancer: &LoadBalancer,
+    own: RouteRules,
     listener: &RouteRules,
     pools: &Arc<Vec<Arc<PoolPlan>>>,
 ) -> HostPlan {
@@ -384,7 +387,7 @@ fn host_plan(
         path: route.path.clone(),
         action: route.action.clone(),
         rules: route.rules.clone(),
-        effect: Effect::of([listener, &balancer.rules, &route.rules]),
+        effect: Effect::of([listener, &own, &route.rules]),
     };
     HostPlan {
         name: balancer.name.clone(),
@@ -392,15 +395,15 @@ fn host_plan(
             true => TlsPolicy::ClientCertificate,
             false => TlsPolicy::Any,
         },
-        rules: balancer.rules.clone(),
         routes: balancer.routes.iter().map(route).collect(),
         default: RoutePlan {
             path: PathMatch::Prefix("/".into()),
             action: balancer.default.clone(),
             rules: RouteRules::default(),
-            effect: Effect::of([listener, &balancer.rules, &RouteRules::default()]),
+            effect: Effect::of([listener, &own, &RouteRules::default()]),
         },
         pools: pools.clone(),
+        rules: own,
     }
 }
 

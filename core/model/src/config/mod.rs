@@ -2,12 +2,14 @@
 //!
 //! References between objects are positions in the lists of [`Config`]; the names stay for people.
 
+mod layer;
 mod listener;
 mod origin;
 pub mod packet;
 mod process;
 mod route;
 
+pub use layer::{Account, Zone};
 pub use listener::{
     Certificate, ClientAuth, HeaderNamePolicy, KeyKind, Limits, Listener, PinnedBytes, Protocol,
     ProxyProtocolIn, RevocationLists, Timeouts, Tls, TlsVersion,
@@ -19,8 +21,8 @@ pub use origin::{
 };
 pub use process::{AccessLog, Admin, LogFormat, LogLevel, LogTarget, Logging, Runtime};
 pub use route::{
-    Action, HeaderRules, HostPattern, Hsts, LoadBalancer, PathMatch, PoolSteering, Redirect, Route,
-    RouteRules,
+    Action, HeaderRules, HostPattern, Hsts, HttpsRedirect, LoadBalancer, PathMatch, PoolSteering,
+    Redirect, Route, RouteRules,
 };
 
 /// Position of a monitor in [`Config::monitors`].
@@ -51,8 +53,20 @@ pub struct Config {
     pub monitors: Vec<Monitor>,
     /// Groups of origins; names are unique.
     pub pools: Vec<Pool>,
+    /// What every host inherits.
+    pub account: Account,
+    /// What hosts of a domain inherit; names are unique, and in their order.
+    pub zones: Vec<Zone>,
     /// Hosts and where their requests go; host patterns are unique.
     pub load_balancers: Vec<LoadBalancer>,
     /// The packet path; none where only connections are served.
     pub packet: Option<packet::PacketConfig>,
+}
+
+impl Config {
+    /// The name of a listener.
+    #[must_use]
+    pub fn listener_name(&self, id: ListenerId) -> Option<&Name> {
+        self.listeners.get(id.0).map(|listener| &listener.name)
+    }
 }

@@ -42,7 +42,7 @@ pub struct LoadBalancer {
     pub default: Action,
     /// Routes, the most specific first: exact paths, then prefixes from long to short.
     pub routes: Vec<Route>,
-    /// Redirects, HSTS and headers of every request of this host.
+    /// Redirects, HSTS and headers of every request of this host, without what it inherits.
     pub rules: RouteRules,
 }
 
@@ -96,6 +96,15 @@ pub struct Redirect {
     pub append_path: bool,
 }
 
+/// Whether plain requests are answered with 308 to the https URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpsRedirect {
+    /// They are not.
+    Off,
+    /// They are, at this port.
+    To(u16),
+}
+
 /// Strict-Transport-Security (RFC 6797).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hsts {
@@ -127,8 +136,8 @@ impl HeaderRules {
 /// What a listener, host or route does to requests beside proxying them.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct RouteRules {
-    /// Plain requests are answered with 308 to the https URL, at this port.
-    pub redirect_https: Option<u16>,
+    /// Whether plain requests are sent to https; `None` leaves that to the wider layer.
+    pub redirect_https: Option<HttpsRedirect>,
     /// Added to replies over TLS.
     pub hsts: Option<Hsts>,
     /// Changes of the request before it is forwarded.

@@ -5,8 +5,8 @@ mod packet;
 use super::text::{show_size, show_time};
 use core_model::Config;
 use core_model::config::{
-    Action, Certificate, ClientAuth, HeaderRules, Listener, LoadBalancer, LogTarget, Monitor,
-    Origin, PathMatch, PinnedBytes, Pool, PoolId, PoolSteering, RouteRules, Tls,
+    Action, Certificate, ClientAuth, HeaderRules, HttpsRedirect, Listener, LoadBalancer, LogTarget,
+    Monitor, Origin, PathMatch, PinnedBytes, Pool, PoolId, PoolSteering, RouteRules, Tls,
 };
 use std::fmt::Debug;
 
@@ -40,6 +40,9 @@ pub(crate) fn objects(config: &Config) -> Vec<Object> {
     all.extend(config.listeners.iter().map(listener));
     all.extend(config.monitors.iter().map(monitor));
     all.extend(config.pools.iter().map(|pool| self::pool(config, pool)));
+    all.push(layer("account".to_owned(), &config.account.rules));
+    let zones = config.zones.iter();
+    all.extend(zones.map(|zone| layer(format!("zone {}", zone.name), &zone.rules)));
     all.extend(config.load_balancers.iter().map(|balancer| load_balancer(config, balancer)));
     all.extend(config.packet.iter().flat_map(packet::objects));
     all
@@ -319,13 +322,23 @@ fn rules(fields: &mut Fields, path: &str, rules: &RouteRules) {
         let subdomains = if hsts.include_subdomains { " include_subdomains" } else { "" };
         format!("{age}{subdomains}{}", if hsts.preload { " preload" } else { "" })
     });
+    let redirect = rules.redirect_https.map(|redirect| match redirect {
+        HttpsRedirect::Off => "false".to_owned(),
+        HttpsRedirect::To(port) => port.to_string(),
+    });
     fields
-        .maybe(&format!("{path}redirect_https"), rules.redirect_https)
+        .maybe(&format!("{path}redirect_https"), redirect)
         .maybe(&format!("{path}hsts"), hsts)
         .maybe(&format!("{path}strip_prefix"), rules.strip_prefix.as_ref())
         .maybe(&format!("{path}add_prefix"), rules.add_prefix.as_ref());
     headers(fields, &format!("{path}request_headers"), &rules.request_headers);
     headers(fields, &format!("{path}response_headers"), &rules.response_headers);
+}
+
+fn layer(name: String, rules: &RouteRules) -> Object {
+    let mut fields = Fields(Vec::new());
+    self::rules(&mut fields, "", rules);
+    fields.named(name)
 }
 
 fn headers(fields: &mut Fields, path: &str, rules: &HeaderRules) {

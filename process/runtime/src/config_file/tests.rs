@@ -4,6 +4,7 @@ mod certificates;
 mod differences;
 mod faults;
 mod includes;
+mod layers;
 mod packet;
 mod values;
 mod whole;

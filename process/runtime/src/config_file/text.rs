@@ -274,6 +274,7 @@ pub(crate) fn fault_of(kind: Text, text: &str) -> Option<&'static str> {
         Text::Net => text.parse::<IpNet>().is_ok(),
         Text::Origin => parse_ip(text).is_some() || is_dns_name(text),
         Text::Host => parse_host(text).is_some(),
+        Text::Domain => is_dns(text) && text == text.to_ascii_lowercase(),
         Text::ServerName => parse_ip(text).is_some() || is_dns(text),
         Text::File | Text::Target | Text::Glob => !text.is_empty() && !text.contains('\0'),
         Text::UrlPath => is_url_path(text),
@@ -329,6 +330,7 @@ pub(crate) fn valid_text(kind: Text) -> &'static str {
             "a host such as example.com, *.example.com or *, without port; \
              international names in their xn-- form"
         }
+        Text::Domain => "a domain such as example.com in lower case, without `*` and port",
         Text::ServerName => "a DNS name or an IP address",
         Text::File => "a file, relative to the one that names it",
         Text::Target => "stdout, or a file",

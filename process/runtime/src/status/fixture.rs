@@ -21,6 +21,8 @@ pub(crate) fn config() -> Config {
         listeners: vec![listener("web", "127.0.0.1:8080")],
         monitors: vec![monitor()],
         pools: vec![pool("shop", &[("a", 9001), ("b \"2\"", 9002)])],
+        account: Default::default(),
+        zones: Vec::new(),
         load_balancers: vec![load_balancer()],
         packet: None,
     }

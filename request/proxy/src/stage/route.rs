@@ -8,7 +8,7 @@ use crate::stage::gate;
 use crate::timer;
 use core_balance::steer::{self, Candidate};
 use core_balance::{rng, slow_start};
-use core_model::config::{Action, OriginSteering, PoolId, RouteRules};
+use core_model::config::{Action, HttpsRedirect, OriginSteering, PoolId, RouteRules};
 use core_wire::path;
 use process_runtime::live::Health;
 use process_runtime::metrics::Limit;
@@ -44,7 +44,8 @@ pub(crate) fn choose<'a>(stage: Stage<'a>, exchange: &Exchange) -> Result<Decisi
     let target = Target { host, route };
     if route.effect.redirect_https
         && !exchange.peer.https
-        && let Some(port) = rules(stage, target).into_iter().rev().find_map(|r| r.redirect_https)
+        && let Some(HttpsRedirect::To(port)) =
+            rules(stage, target).into_iter().rev().find_map(|r| r.redirect_https)
     {
         return Ok(Decision::Redirect(to_https(exchange, port)));
     }

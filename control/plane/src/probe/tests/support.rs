@@ -179,6 +179,8 @@ pub(super) fn config(monitor: Monitor, pools: Vec<Pool>) -> Config {
         listeners: Vec::new(),
         monitors: vec![monitor],
         pools,
+        account: Default::default(),
+        zones: Vec::new(),
         load_balancers: Vec::new(),
         packet: None,
     }

@@ -1,6 +1,7 @@
 //! Makes the model out of checked tables: names become positions, and objects are compared with
 //! each other.
 
+mod layer;
 mod listener;
 mod origin;
 mod packet;
@@ -74,6 +75,8 @@ impl<'a> Builder<'a> {
         let monitors = each(roots, "monitor", |table| self.monitor(table));
         let pools = each(roots, "pool", |table| self.pool(table));
         let load_balancers = each(roots, "load_balancer", |table| self.load_balancer(table));
+        let account = self.single(roots, "account").map(|table| self.account(table));
+        let zones = self.zones(roots);
         let packet = self.packet(roots);
         self.compare_listeners(roots);
         self.compare_hosts(roots);
@@ -89,6 +92,8 @@ impl<'a> Builder<'a> {
             listeners: listeners?,
             monitors: monitors?,
             pools: pools?,
+            account: account?,
+            zones,
             load_balancers: load_balancers?,
             packet: packet?,
         })
@@ -101,7 +106,7 @@ impl<'a> Builder<'a> {
     }
 
     fn tell_doubles(&mut self, roots: &[Root]) {
-        for key in ["runtime", "admin", "logging", "packet"] {
+        for key in ["runtime", "admin", "logging", "account", "packet"] {
             let mut given = roots.iter().filter(|root| root.table.given(key));
             let Some(first) = given.next() else { continue };
             let first = self.report.point(first.table.at_of(key));

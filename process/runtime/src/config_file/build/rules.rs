@@ -3,7 +3,7 @@
 use super::super::check::Table;
 use super::super::text::{OWN_FIELDS, quote};
 use super::Builder;
-use core_model::config::{HeaderRules, Hsts, RouteRules};
+use core_model::config::{HeaderRules, Hsts, HttpsRedirect, RouteRules};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -13,7 +13,10 @@ const PRELOAD_AGE: Duration = Duration::from_secs(31_536_000);
 impl Builder<'_> {
     pub(super) fn rules(&mut self, table: &Table) -> RouteRules {
         RouteRules {
-            redirect_https: table.port("redirect_https"),
+            redirect_https: table.given("redirect_https").then(|| {
+                let port = table.port("redirect_https");
+                port.map_or(HttpsRedirect::Off, HttpsRedirect::To)
+            }),
             hsts: table.table("hsts").map(|hsts| self.hsts(hsts)),
             request_headers: self.headers(table, "request_headers"),
             response_headers: self.headers(table, "response_headers"),

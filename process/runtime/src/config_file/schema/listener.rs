@@ -58,7 +58,8 @@ pub(crate) const REDIRECT_HTTPS: Key = key(
     Kind::SwitchOrPort,
     "Answers plain requests with 308 to the https URL: true for port 443, or another port.",
 )
-.default(Default::Bool(false), "a redirect needs a listener with TLS");
+.absent("as the wider layer says; no redirect where none does")
+.example("true");
 
 /// `hsts`.
 pub(crate) const HSTS: Key = switch("hsts", &HSTS_SECTION, "not sent");

@@ -3,12 +3,14 @@
 //! Checking, `weir print-defaults`, the JSON schema and the faults' "valid" lines all come from
 //! here; a key that does not stand here does not exist.
 
+mod layer;
 mod listener;
 mod origin;
 mod packet;
 mod process;
 mod route;
 
+pub(crate) use layer::{ACCOUNT, ZONE};
 pub(crate) use listener::LISTENER;
 pub(crate) use origin::{MONITOR, POOL};
 pub(crate) use packet::{PACKET, SERVER, SHIELD_RULE, TRAFFICSET};
@@ -27,6 +29,8 @@ pub const POOLS_MAX: usize = 10_000;
 pub const ORIGINS_MAX: usize = 1_000;
 /// Hosts of one configuration; a larger list belongs behind the API.
 pub const LOAD_BALANCERS_MAX: usize = 100_000;
+/// Zones of one configuration; each host looks at all of them when it is made ready.
+pub const ZONES_MAX: usize = 10_000;
 /// Routes of one host; they are tried in order.
 pub const ROUTES_MAX: usize = 1_000;
 /// Servers of one fleet: as many as there are ids.
@@ -61,6 +65,8 @@ pub(crate) enum Text {
     Origin,
     /// A host pattern.
     Host,
+    /// A domain.
+    Domain,
     /// A DNS name or address to verify.
     ServerName,
     /// A file, relative to the file that names it.
@@ -383,6 +389,8 @@ pub(crate) static ROOT: Section = Section {
         tables("listener", &LISTENER, LISTENERS_MAX),
         tables("monitor", &MONITOR, MONITORS_MAX),
         tables("pool", &POOL, POOLS_MAX),
+        table("account", &ACCOUNT),
+        extra_tables("zone", &ZONE, ZONES_MAX, "no domain has rules of its own"),
         tables("load_balancer", &LOAD_BALANCER, LOAD_BALANCERS_MAX),
         switch("packet", &PACKET, "packets are left to the kernel"),
         extra_tables("server", &SERVER, SERVERS_MAX, "no fleet"),

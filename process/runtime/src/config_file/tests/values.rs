@@ -4,7 +4,7 @@ use super::super::text::{nearest, parse_codes, parse_host, parse_size, parse_tim
 use super::super::text::{show_size, show_time};
 use super::{BASE, load_in, right, world};
 use core_model::config::{
-    Action, CodeRange, HostPattern, OriginAddress, PathMatch, PoolId, PoolSteering,
+    Action, CodeRange, HostPattern, HttpsRedirect, OriginAddress, PathMatch, PoolId, PoolSteering,
 };
 use core_model::{ListenAddress, defaults};
 use std::time::Duration;
@@ -87,7 +87,8 @@ fn values_arrive() {
     .config;
     assert_eq!(config.admin.address, Some(ListenAddress::Unix("/run/weir.sock".into())));
     let redirects: Vec<_> = config.listeners.iter().map(|l| l.rules.redirect_https).collect();
-    assert_eq!(redirects, [Some(443), Some(8443), None]);
+    let to = |port| Some(HttpsRedirect::To(port));
+    assert_eq!(redirects, [to(443), to(8443), None]);
     assert_eq!(config.listeners[2].proxy_protocol, None);
     let origins = &config.pools[0].origins;
     assert_eq!(origins[0].address, OriginAddress::Dns("api.example.com".into()));
