@@ -150,17 +150,30 @@ pub fn capture(
 }
 
 /// Empties the taps if no capture runs: one that was killed leaves them filled, which costs every
-/// packet some time.
+/// packet some time. Gives whether there was something to empty.
+///
+/// Taps that are empty are only looked at: the lock stays free for whoever begins a capture.
 ///
 /// # Errors
 /// [`CaptureError`]; none where a capture runs.
-pub fn sweep(home: &Home) -> Result<(), CaptureError> {
+pub fn sweep(home: &Home) -> Result<bool, CaptureError> {
+    let found = [(maps::TAP, maps::TAP_LEN), (maps::TAP_TC, maps::TAP_TC_LEN)];
+    let mut filled = false;
+    for (name, len) in found {
+        let map = home.open(name)?;
+        for slot in 0..len {
+            filled |= bpf::slot_id(map.as_fd(), slot).map_err(CaptureError::Tap)?.is_some();
+        }
+    }
+    if !filled {
+        return Ok(false);
+    }
     match lock(home) {
         Ok(lock) => drop(Tap::of(home, &lock)?),
-        Err(CaptureError::Busy) => {}
+        Err(CaptureError::Busy) => return Ok(false),
         Err(error) => return Err(error),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Captures have a lock of their own: the daemon holds the other.

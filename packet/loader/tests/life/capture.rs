@@ -109,10 +109,11 @@ fn a_capture_that_was_killed_is_swept_up() {
             error.unwrap_err().to_string(),
             "another capture runs; wait for its end, or stop it"
         );
-        sweep(home).unwrap();
+        assert!(!sweep(home).unwrap());
         assert_eq!(taps(home), maps::TAP_LEN as usize, "a running capture was swept up");
         forked.kill();
-        sweep(home).unwrap();
+        assert!(sweep(home).unwrap());
         assert_eq!(taps(home), 0);
+        assert!(!sweep(home).unwrap(), "swept up twice");
     });
 }
