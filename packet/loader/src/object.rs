@@ -260,7 +260,7 @@ fn load_one(object: &Object, name: &'static str) -> Result<OwnedFd, ObjectError>
     let function = object.functions.get(&program.function_key()).ok_or_else(missing)?;
     let (kind, place, flags) = match program.section {
         ProgramSection::Xdp { frags, .. } => {
-            (program::XDP, place::XDP, if frags { XDP_HAS_FRAGS } else { 0 })
+            (program::XDP, place::XDP, if frags { bpf::XDP_HAS_FRAGS } else { 0 })
         }
         ProgramSection::SchedClassifier => (program::CLASSIFIER, 0, 0),
         _ => return Err(missing()),
@@ -287,9 +287,6 @@ fn load_optional(object: &Object, name: &'static str) -> Result<Option<OwnedFd>,
         other => other.map(Some),
     }
 }
-
-/// `BPF_F_XDP_HAS_FRAGS`: the program takes packets of several pages.
-const XDP_HAS_FRAGS: u32 = 1 << 5;
 
 fn broken(error: impl std::error::Error) -> ObjectError {
     ObjectError::Broken(error.to_string())

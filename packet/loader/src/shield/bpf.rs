@@ -70,15 +70,13 @@ pub enum Kind {
     /// An array for each CPU.
     PerCpuArray = bpf::kind::PERCPU_ARRAY,
     /// A hash that forgets what was used least recently.
-    LruHash = 9,
+    LruHash = bpf::kind::LRU_HASH,
     /// A ring buffer.
     Ring = bpf::kind::RINGBUF,
 }
 
 /// Octets at the end of the verifier's log that an error carries.
 const LOG_TAIL_MAX: usize = 4096;
-/// `BPF_F_XDP_HAS_FRAGS`.
-const HAS_FRAGS: u32 = 1 << 5;
 
 /// A map of the kernel.
 #[derive(Debug)]
@@ -220,7 +218,7 @@ pub fn load(name: &str, code: &[u64], asks: Asks) -> Result<OwnedFd, BpfError> {
         name,
         kind: program::XDP,
         place: place::XDP,
-        flags: if asks.frags { HAS_FRAGS } else { 0 },
+        flags: if asks.frags { bpf::XDP_HAS_FRAGS } else { 0 },
         license: if asks.gpl_helpers { c"Dual MIT/GPL" } else { c"Apache-2.0" },
         instructions: &octets,
     };

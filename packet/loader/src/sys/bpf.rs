@@ -41,6 +41,8 @@ pub mod kind {
     pub const PERF_EVENT_ARRAY: u32 = 4;
     /// Array with a value for each CPU.
     pub const PERCPU_ARRAY: u32 = 6;
+    /// Hash that forgets what was used least recently.
+    pub const LRU_HASH: u32 = 9;
     /// Array of maps.
     pub const ARRAY_OF_MAPS: u32 = 12;
     /// Ring buffer.
@@ -59,6 +61,9 @@ pub mod program {
     /// XDP.
     pub const XDP: u32 = 6;
 }
+
+/// An XDP program that takes packets of several pages (`BPF_F_XDP_HAS_FRAGS`).
+pub const XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// Places a program is attached to, as the kernel numbers them.
 pub mod place {

@@ -181,7 +181,11 @@ pub fn namespace_id(namespace: BorrowedFd<'_>) -> io::Result<i32> {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
         other => drop(other?),
     }
-    ask()
+    match ask()? {
+        id if id >= 0 => Ok(id),
+        // A kernel that gave a number and does not know it.
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 fn with_zero(text: &str) -> Vec<u8> {

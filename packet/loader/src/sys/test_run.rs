@@ -59,8 +59,12 @@ pub fn test_run_from(
     repeat: u32,
     interface: u32,
 ) -> io::Result<Outcome> {
-    // `struct xdp_md`: data, its end, metadata, interface and queue of ingress, that of egress.
-    run(program, frame, repeat, &[0, frame.len() as u32, 0, interface, 0, 0])
+    run(program, frame, repeat, &context(frame, interface))
+}
+
+/// `struct xdp_md`: data, its end, metadata, interface and queue of ingress, that of egress.
+fn context(frame: &[u8], interface: u32) -> [u32; 6] {
+    [0, frame.len() as u32, 0, interface, 0, 0]
 }
 
 fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, context: &[u32]) -> io::Result<Outcome> {
@@ -99,8 +103,7 @@ pub fn run_live(
     interface: u32,
     frames: u32,
 ) -> io::Result<()> {
-    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let context: [u32; 6] = [0, frame.len() as u32, 0, interface, 0, 0];
+    let context = context(frame, interface);
     let mut attributes = TestRun {
         program: raw(program),
         len_in: frame.len() as u32,
