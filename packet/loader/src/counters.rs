@@ -85,6 +85,12 @@ fn word(octets: &[u8]) -> u64 {
     u64::from_ne_bytes(octets.try_into().unwrap_or_default())
 }
 
+/// The reason whose counter moved between two readings; `None` where none did.
+pub(crate) fn moved(before: &[(Reason, Count)], after: &[(Reason, Count)]) -> Option<Reason> {
+    let moved = before.iter().zip(after).find(|(before, after)| before.1 != after.1);
+    moved.map(|(_, (reason, _))| *reason)
+}
+
 /// A reason by its number.
 #[must_use]
 pub fn reason_of(number: u32) -> Option<Reason> {

@@ -10,6 +10,18 @@ pub trait PacketSource: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What could not be read, for people.
     fn read(&self) -> Result<PacketStatus, String>;
+
+    /// Packets by reason alone, in the order of the table of reasons: what rates are made of.
+    ///
+    /// # Errors
+    /// What could not be read, for people.
+    fn reasons(&self) -> Result<Vec<ReasonCount>, String>;
+
+    /// What the shield in force is made of, for `weir explain`.
+    ///
+    /// # Errors
+    /// Why it is not known, for people.
+    fn shield(&self) -> Result<serde_json::Value, String>;
 }
 
 /// The packet path at one moment.
@@ -29,12 +41,56 @@ pub struct PacketStatus {
     pub servers_draining: usize,
     /// Servers that get nothing.
     pub servers_dead: usize,
+    /// Servers of the fleet in the order of the file.
+    #[serde(default)]
+    pub servers: Vec<PacketServer>,
     /// Interfaces with programs.
     pub interfaces: Vec<PacketInterface>,
+    /// Trafficsets whose SYNs may be answered with cookies.
+    #[serde(default)]
+    pub syn_cookies: Vec<PacketCookies>,
+    /// Packets per second, over the last seconds.
+    #[serde(default)]
+    pub packets_per_s: f64,
+    /// Dropped packets per second of these.
+    #[serde(default)]
+    pub drops_per_s: f64,
     /// Packets by reason, in the order of the table of reasons.
     pub reasons: Vec<ReasonCount>,
     /// Rules of the shield, in the order in which they are tried.
     pub rules: Vec<RuleCount>,
+    /// The last minute, oldest second first.
+    #[serde(default)]
+    pub history: Option<PacketSeries>,
+}
+
+/// A server of the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PacketServer {
+    /// Its id.
+    pub id: u16,
+    /// Its tunnel address.
+    pub address: String,
+    /// `active`, `draining` or `dead`.
+    pub state: String,
+}
+
+/// A trafficset with SYN cookies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PacketCookies {
+    /// Its name.
+    pub trafficset: String,
+    /// `on`, or `auto`: in a flood alone.
+    pub mode: String,
+}
+
+/// A value per second, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PacketSeries {
+    /// Packets of each second.
+    pub packets: Vec<u32>,
+    /// Dropped ones of them.
+    pub drops: Vec<u32>,
 }
 
 /// An interface.
@@ -65,6 +121,17 @@ pub struct ReasonCount {
     /// How many.
     #[serde(flatten)]
     pub amount: Amount,
+    /// Packets per second over the last seconds, where somebody looks each second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets_per_s: Option<f64>,
+}
+
+impl ReasonCount {
+    /// Whether these packets are gone.
+    #[must_use]
+    pub fn is_drop(&self) -> bool {
+        self.verdict == "drop"
+    }
 }
 
 /// A rule of the shield.

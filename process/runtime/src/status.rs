@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod fixture;
 mod history;
+mod packets;
 
 use crate::live::{Health, LiveTable, OriginLive, now_ms, origin_of};
 use crate::metrics::{ListenerStats, Sharded};
@@ -303,6 +304,13 @@ impl StatusSource {
         source.map(|source| source.read())
     }
 
+    /// What the shield in force is made of, where there is a packet path.
+    #[must_use]
+    pub fn shield(&self) -> Option<Result<serde_json::Value, String>> {
+        let source = lock(&self.packets).clone();
+        source.map(|source| source.shield())
+    }
+
     /// Where the process is in its life.
     #[must_use]
     pub fn phase(&self) -> Phase {
@@ -352,7 +360,12 @@ impl StatusSource {
     /// server calls it each second.
     pub fn sample(&self) {
         let snapshot = self.snapshot();
-        let changes = lock(&self.history).sample(&self.live, &snapshot, now_ms());
+        let source = lock(&self.packets).clone();
+        let reasons = source.and_then(|source| source.reasons().ok());
+        let mut history = lock(&self.history);
+        history.packets.sample(reasons);
+        let changes = history.sample(&self.live, &snapshot, now_ms());
+        drop(history);
         for (kind, text) in changes {
             self.note(kind, text);
         }
@@ -384,7 +397,7 @@ impl StatusSource {
             listeners: config.listeners.iter().map(|l| view.listener(l)).collect(),
             pools: config.pools.iter().map(|p| view.pool(p)).collect(),
             load_balancers: load_balancers(config),
-            packet: self.packets().and_then(Result::ok),
+            packet: self.packets().and_then(Result::ok).map(|read| history.packets.tell(read)),
             events: lock(&self.events).newest_first(),
         }
     }

@@ -1,10 +1,17 @@
 //! `weir explain`: what becomes of a flow on this server, by the programs' own word.
 
+use crate::client;
+use crate::commands::print_faults;
+use crate::packet::{InForce, in_force};
 use anyhow::{Context, bail};
+use core_model::ListenAddress;
 use packet_loader::Home;
-use packet_loader::explain::{Explainer, Protocol, Question};
+use packet_loader::explain::{Explainer, Protocol, Question, Shield};
+use packet_loader::shield::{Asked, Options as Made, asked::stands};
+use packet_loader::sys::netlink;
+use process_runtime::config_file;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The flow, and how to tell of it.
@@ -23,6 +30,16 @@ pub(crate) struct Options {
     /// The name under which the packet path is pinned.
     #[arg(long, default_value = packet_loader::pins::DEFAULT_NAME)]
     name: String,
+    /// Rules of the shield from this configuration; without it, those of the running weir.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The admin address of the running weir, which is asked for the rules of its shield.
+    #[arg(long, default_value = core_model::defaults::ADMIN_ADDRESS)]
+    admin: ListenAddress,
+    /// The interface that packets come in by, where the reverse path is checked; without it, the
+    /// first that the programs are attached to.
+    #[arg(long)]
+    interface: Option<String>,
     /// As JSON on standard output.
     #[arg(long)]
     json: bool,
@@ -45,13 +62,75 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let question = question(options)?;
     let home = Home::at(Path::new(packet_loader::pins::ROOT), &options.name)?;
     let explainer = Explainer::open(&home).context("no packet path can be asked here")?;
-    let explanation = explainer.explain(&question)?;
+    let shield = shield(options, &home)?;
+    let explanation = explainer.explain(&question, &shield)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&explanation)?);
     } else {
         print!("{explanation}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What stands in front of the director.
+fn shield(options: &Options, home: &Home) -> anyhow::Result<Shield> {
+    let (of, source) = match &options.file {
+        Some(file) => (of_file(file)?, file.display().to_string()),
+        None if !stands(home)? => return Ok(Shield::Absent),
+        None => match of_running(&options.admin, &options.name) {
+            Ok(of) => (of, format!("the weir at {}", options.admin)),
+            Err(why) => {
+                let why = format!("{why:#}; name its configuration with --file");
+                return Ok(Shield::Unknown(why));
+            }
+        },
+    };
+    let made = Made { reverse_path: of.reverse_path, ..Made::default() };
+    let asked = Box::new(Asked::new(&of.rules, made).context("the shield")?);
+    let interface = if of.reverse_path { came_in_by(options, home)? } else { Default::default() };
+    Ok(Shield::Rules { asked, source, interface })
+}
+
+fn of_file(file: &Path) -> anyhow::Result<InForce> {
+    let loaded = config_file::load(file).map_err(|faults| {
+        print_faults(&faults);
+        anyhow::anyhow!("{} cannot be used", file.display())
+    })?;
+    let config = loaded.config.packet;
+    Ok(in_force(&config.with_context(|| format!("{} has no [packet]", file.display()))?))
+}
+
+/// What the process that looks after this packet path has in force.
+fn of_running(admin: &ListenAddress, name: &str) -> anyhow::Result<InForce> {
+    let reply = client::get(admin, "/packet/shield")?;
+    if reply.status != 200 {
+        let said = String::from_utf8_lossy(&reply.body);
+        bail!("{admin} answered {}: {}", reply.status, said.trim().escape_debug());
+    }
+    let of: InForce = serde_json::from_slice(&reply.body)
+        .with_context(|| format!("{admin} runs another version of weir"))?;
+    if of.name != name {
+        bail!("the weir at {admin} looks after the packet path `{}`, not `{name}`", of.name);
+    }
+    Ok(of)
+}
+
+/// Name and index of the interface that packets are taken to come in by.
+fn came_in_by(options: &Options, home: &Home) -> anyhow::Result<(String, u32)> {
+    let name = match &options.interface {
+        Some(name) => name.clone(),
+        None => {
+            let attached = packet_loader::attached(home)?;
+            let first = attached.into_iter().next();
+            first
+                .context("no interface has the programs: name one with --interface")?
+                .interface
+                .name
+        }
+    };
+    let found = netlink::interface(&name);
+    let found = found.with_context(|| format!("there is no interface `{name}`"))?;
+    Ok((name, found.index))
 }
 
 fn question(options: &Options) -> anyhow::Result<Question> {

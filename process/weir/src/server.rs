@@ -19,7 +19,6 @@ use process_runtime::admin::{Admin, ReloadOutcome, Wish};
 use process_runtime::config_file::{self, Loaded};
 use process_runtime::handover::{Inherited, Predecessor, Program, Takeover};
 use process_runtime::live::LiveTable;
-use process_runtime::packets::PacketSource;
 use process_runtime::service::{Activated, Notifier, watchdog_interval};
 use process_runtime::signals::{Order, Signals};
 use process_runtime::status::{Phase, StatusSource};
@@ -202,7 +201,7 @@ impl Ready {
         };
         let current = Arc::new(ArcSwap::from_pointee(self.snapshot));
         let status = StatusSource::new(live.clone(), current.clone(), env!("CARGO_PKG_VERSION"));
-        status.set_packets(self.packets.clone().map(|packets| packets as Arc<dyn PacketSource>));
+        let _sweeper = packets::look_after(self.packets.as_ref(), &status);
         let (ask, mut asked) = mpsc::channel(RELOADS_WAITING);
         let admin = self.admin.map(|admin| AdminTask::start(admin, status.clone(), ask));
         let admin = admin.transpose().context("the admin's socket")?;

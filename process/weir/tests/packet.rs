@@ -4,6 +4,8 @@
 //! Needs root, bpf(2) and namespaces; each test says by name that it was skipped, and why, where
 //! they are missing.
 
+mod seen;
+
 use crate::support::files::TempDir;
 use crate::support::process::{Guard, command, run};
 use crate::support::wait::{self, SOON};

@@ -3,17 +3,22 @@
 //!
 //! The programs are loaded once more from the same object with the same constants, on the tables in
 //! force, and with counters and taps of their own: an explanation shows in no counter and in no
-//! capture. Sockets are those of the calling thread's network namespace. The shield is not asked.
+//! capture. Sockets are those of the calling thread's network namespace. The shield comes first:
+//! its rules are compiled once more, as the kernel does not tell what rules a program was made of.
 
 mod frames;
+mod shield;
 mod text;
 
-use crate::counters::{Counters, CountersError};
+pub use shield::{RuleSaid, Shield, ShieldSaid, ShieldStage};
+
+use crate::counters::{self, Counters, CountersError};
 use crate::layout::{self, Layout};
 use crate::object::{EMBEDDED, ObjectError, Parsed, Programs};
 use crate::pins::{Home, PinError};
 use crate::publish::{Tables, TablesError};
 use crate::settings::{Capacities, Settings};
+use crate::shield::ShieldError;
 use crate::sys::bpf;
 use crate::sys::test_run::test_run;
 use core_forwarding::Image;
@@ -53,6 +58,9 @@ pub enum ExplainError {
     /// Counters.
     #[error(transparent)]
     Counters(#[from] CountersError),
+    /// The shield.
+    #[error(transparent)]
+    Shield(#[from] ShieldError),
     /// Other programs run.
     #[error(
         "the programs that run are of another build than this command: use the `weir` that the \
@@ -116,6 +124,8 @@ pub struct Explanation {
     pub self_id: u16,
     /// The generation in force.
     pub generation: u64,
+    /// What stands in front of the director.
+    pub shield: ShieldStage,
     /// What the tables say; `None` where the destination is no VIP, or has no service at the port.
     pub service: Option<Service>,
     /// What the programs say of each kind of packet.
@@ -184,8 +194,10 @@ impl Said {
 pub struct Answer {
     /// Which kind.
     pub packet: &'static str,
-    /// What the director says.
-    pub director: Said,
+    /// What the shield says; `None` where there is none, or its rules are not known.
+    pub shield: Option<ShieldSaid>,
+    /// What the director says; `None` of a packet that the shield drops.
+    pub director: Option<Said>,
     /// Where it is sent.
     pub tunnel: Option<Tunnel>,
     /// What the redirector would say if this host were the server it is sent to.
@@ -266,7 +278,11 @@ impl Explainer {
     ///
     /// # Errors
     /// [`ExplainError`].
-    pub fn explain(&self, question: &Question) -> Result<Explanation, ExplainError> {
+    pub fn explain(
+        &self,
+        question: &Question,
+        shield: &Shield,
+    ) -> Result<Explanation, ExplainError> {
         let Question { source, destination, .. } = *question;
         let (protocol, probes) = match &question.protocol {
             Protocol::Tcp => ("tcp", vec![Probe::Syn, Probe::Ack]),
@@ -284,10 +300,20 @@ impl Explainer {
             let families = || ExplainError::Families { source_address: source, destination };
             let frame = probe.frame(source, destination).ok_or_else(families)?;
             service = service.or_else(|| self.service(&image, &frame, protocol, destination));
-            answers.push(self.answer(&probe, &frame)?);
+            answers.push(self.answer(&probe, &frame, shield)?);
         }
         let self_id = self.settings.self_id;
-        Ok(Explanation { protocol, source, destination, self_id, generation, service, answers })
+        let shield = shield.stage();
+        Ok(Explanation {
+            protocol,
+            source,
+            destination,
+            self_id,
+            generation,
+            shield,
+            service,
+            answers,
+        })
     }
 
     fn run(
@@ -300,19 +326,24 @@ impl Explainer {
         let before = self.counters.read()?;
         let outcome = test_run(program, frame, 1).map_err(failed)?;
         let after = self.counters.read()?;
-        let moved = before.iter().zip(&after).find(|(before, after)| before.1 != after.1);
-        let (_, (reason, _)) = moved.ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
-        Ok((*reason, outcome.frame))
+        let reason = counters::moved(&before, &after);
+        let reason = reason.ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
+        Ok((reason, outcome.frame))
     }
 
-    fn answer(&self, probe: &Probe, frame: &[u8]) -> Result<Answer, ExplainError> {
-        let (reason, out) = self.run("director", self.programs.director.as_fd(), frame)?;
+    fn answer(&self, probe: &Probe, frame: &[u8], shield: &Shield) -> Result<Answer, ExplainError> {
         let mut answer = Answer {
             packet: probe.name(),
-            director: Said::of(reason),
+            shield: shield.judge(frame)?,
+            director: None,
             tunnel: None,
             redirector: None,
         };
+        if answer.shield.as_ref().is_some_and(|said| said.reason.is_some()) {
+            return Ok(answer);
+        }
+        let (reason, out) = self.run("director", self.programs.director.as_fd(), frame)?;
+        answer.director = Some(Said::of(reason));
         if reason.kind() != Kind::Send {
             return Ok(answer);
         }

@@ -1,6 +1,6 @@
 //! An explanation as text, a stage on each line.
 
-use super::{Answer, Explanation, Service, Slot};
+use super::{Answer, Explanation, Service, ShieldSaid, ShieldStage, Slot};
 use std::fmt;
 
 impl fmt::Display for Explanation {
@@ -8,11 +8,39 @@ impl fmt::Display for Explanation {
         let Self { protocol, source, destination, self_id, generation, .. } = self;
         writeln!(out, "{protocol} {source} -> {destination}")?;
         writeln!(out, "  at server    {self_id}, generation {generation}")?;
+        write!(out, "{}", self.shield)?;
         match &self.service {
             Some(service) => write!(out, "{service}")?,
             None => writeln!(out, "  trafficset   none")?,
         }
         self.answers.iter().try_for_each(|answer| write!(out, "{answer}"))
+    }
+}
+
+impl fmt::Display for ShieldStage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = self.source.as_deref().unwrap_or_default();
+        match self.rules {
+            Some(1) => write!(out, "  shield       1 rule of {source}")?,
+            Some(rules) => write!(out, "  shield       {rules} rules of {source}")?,
+            None if self.state == "absent" => write!(out, "  shield       none in force")?,
+            None => write!(out, "  shield       in force, but not asked: {source}")?,
+        }
+        if let Some(interface) = &self.interface {
+            write!(out, ", sources checked as coming in by {interface}")?;
+        }
+        writeln!(out)
+    }
+}
+
+impl fmt::Display for ShieldSaid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+        writeln!(out, "    shield     {}{reason}: {}", self.verdict, self.says)?;
+        for rule in &self.rules {
+            writeln!(out, "      rule     {} {}", rule.rule, rule.says())?;
+        }
+        Ok(())
     }
 }
 
@@ -54,9 +82,13 @@ impl fmt::Display for Slot {
 
 impl fmt::Display for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = &self.director;
         writeln!(out, "  {}", self.packet)?;
-        writeln!(out, "    director   {} {}: {}", said.verdict, said.reason, said.says)?;
+        if let Some(said) = &self.shield {
+            write!(out, "{said}")?;
+        }
+        if let Some(said) = &self.director {
+            writeln!(out, "    director   {} {}: {}", said.verdict, said.reason, said.says)?;
+        }
         if let Some(tunnel) = &self.tunnel {
             write!(out, "    tunnel     {} -> {}", tunnel.source, tunnel.destination)?;
             if let Some(port) = tunnel.source_port {

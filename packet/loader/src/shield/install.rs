@@ -120,7 +120,9 @@ impl Shield {
         let (known, places) = self.place(rules)?;
         let parts = plan::plan(rules, &places)?;
         let spare = 1 - self.half;
-        let trial = Trial::new(parts, &places, self.options.frags, None)?;
+        // Test frames come in by no interface that a route could lead to.
+        let frags = self.options.frags;
+        let trial = Trial::new(parts, &places, Load { frags, ..Load::default() })?;
         let tested_frames = self_test::run(&trial, rules, &places)?;
         trial.set_limits(true)?;
         let how = Load {

@@ -4,6 +4,7 @@
 //! program, `bpf` loads it, `self_test` tries it, `install` swaps it in. `interpret` says what is
 //! right (docs/algorithms/shield.md).
 
+pub mod asked;
 pub mod asm;
 pub mod bpf;
 pub mod emit;
@@ -22,6 +23,7 @@ pub mod synthetic;
 pub mod tables;
 pub mod vectors;
 
+pub use asked::{Asked, Judged, Matched};
 pub use install::{Installed, Options, Shield, ShieldError};
 pub use maps::{Common, Own, RuleCounters};
 pub use rule::{Action, Flags, Limit, Match, Pattern, Per, Prefix, Range, Rate, Rule};

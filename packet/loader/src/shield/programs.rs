@@ -18,7 +18,7 @@ const _: () = assert!(TRIAL_SHARERS_MAX < SHARERS_MAX);
 const _: () = assert!(maps::CHAIN_SHIELD_MORE + 2 * PROGRAMS_MAX as u32 <= maps::CHAIN_LEN);
 
 /// How programs are loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Load<'a> {
     /// The half of the chain's slots that they tail-call each other in.
     pub half: u32,
@@ -95,24 +95,19 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Loads the programs of a plan.
+    /// Loads the programs of a plan. With a check of the reverse path, frames are to come in by an
+    /// interface: [`Trial::run_from`].
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn new(
-        parts: Vec<Part>,
-        places: &[Place],
-        frags: bool,
-        trace: Option<BorrowedFd<'_>>,
-    ) -> Result<Self, ShieldError> {
+    pub fn new(parts: Vec<Part>, places: &[Place], how: Load<'_>) -> Result<Self, ShieldError> {
         let slots_needed = places.iter().map(|place| place.slot + 1).max().unwrap_or(1);
         let (own, common) = (Own::new(slots_needed, TRIAL_SHARERS_MAX)?, Common::alone()?);
         let mut tables = Vec::with_capacity(parts.len());
         for part in &parts {
             tables.push(Map::new("shield_tables", Kind::Array, 4, part.data.len() as u32, 1)?);
         }
-        // Test frames come in by no interface that a route could lead to.
-        let how = Load { half: 0, reverse_path: false, frags, trace };
+        let how = Load { half: 0, ..how };
         let loaded = load(&parts, &tables, (&own, &common), how)?;
         let trial = Self { parts, tables, own, common, loaded };
         trial.set_limits(false)?;
@@ -164,10 +159,25 @@ impl Trial {
     /// # Errors
     /// When the kernel refuses.
     pub fn run(&self, frame: &[u8], repeat: u32) -> Result<Ran, BpfError> {
+        self.run_from(frame, repeat, 0)
+    }
+
+    /// The same for a frame that came in by an interface of this network namespace, by its index; 0
+    /// is none in particular.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn run_from(&self, frame: &[u8], repeat: u32, interface: u32) -> Result<Ran, BpfError> {
         match self.loaded.programs.first() {
-            Some(first) => bpf::run(first.as_fd(), frame, repeat, 0),
+            Some(first) => bpf::run(first.as_fd(), frame, repeat, interface),
             None => Ok(Ran { action: 2, nanoseconds: 0 }),
         }
+    }
+
+    /// The counters of reasons that these programs move.
+    #[must_use]
+    pub fn reasons(&self) -> BorrowedFd<'_> {
+        self.common.reasons.as_fd()
     }
 
     /// What the rule of a place counted.

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// Rules of a shield: four programs' worth at least, however the rules are spread.
 pub const RULES_MAX: usize = 16_384;
 /// Prefixes of one rule, sources and destinations each, and ranges of ports.
@@ -23,7 +25,7 @@ pub const BURST_MAX: u64 = 1 << 32;
 pub const BURST_OCTETS_MIN: u64 = 65_600;
 
 /// An address and how many of its first bits count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix {
     /// Any address of it.
     pub address: IpAddr,
@@ -46,7 +48,7 @@ impl Prefix {
 }
 
 /// Both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range<T> {
     /// Lowest.
     pub first: T,
@@ -55,7 +57,7 @@ pub struct Range<T> {
 }
 
 /// Octets of the payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pattern {
     /// Where it starts: octets behind the transport header (docs/algorithms/shield.md).
     pub offset: u16,
@@ -66,7 +68,7 @@ pub struct Pattern {
 }
 
 /// TCP flags: the low eight bits of their field, from CWR down to FIN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Flags {
     /// All of these are set.
     pub set: u8,
@@ -75,7 +77,7 @@ pub struct Flags {
 }
 
 /// What a packet must be. Everything stated must hold; an empty list states nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Match {
     /// One of them holds the source.
     pub source: Vec<Prefix>,
@@ -102,7 +104,7 @@ pub struct Match {
 }
 
 /// A rate and what may come at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
     /// Packets or octets a second, 1 to [`PACKET_RATE_MAX`], [`OCTET_RATE_MIN`] to
     /// [`OCTET_RATE_MAX`].
@@ -112,7 +114,7 @@ pub struct Rate {
 }
 
 /// What shares one rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Per {
     /// All packets that match.
     #[default]
@@ -124,7 +126,7 @@ pub enum Per {
 }
 
 /// A limit: packets past it are dropped, others go on to the next rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// Of packets.
     pub packets: Option<Rate>,
@@ -135,7 +137,7 @@ pub struct Limit {
 }
 
 /// What becomes of a packet that matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// It goes.
     Drop,
@@ -146,7 +148,7 @@ pub enum Action {
 }
 
 /// A rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name: counters and limits stay with it when the rules change.
     pub name: String,

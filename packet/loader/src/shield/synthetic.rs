@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::frames::Frame;
 use super::install::ShieldError;
 use super::plan::{self, Place};
-use super::programs::Trial;
+use super::programs::{Load, Trial};
 use super::rule::{Action, Flags, Match, Pattern, Prefix, Range, Rule};
 
 /// What a measured frame meets.
@@ -85,5 +85,5 @@ fn stranger(v6: bool) -> Vec<u8> {
 /// When the kernel refuses.
 pub fn load(rules: &[Rule]) -> Result<Trial, ShieldError> {
     let places: Vec<Place> = (0..rules.len() as u32).map(|slot| Place { slot, epoch: 1 }).collect();
-    Trial::new(plan::plan(rules, &places)?, &places, false, None)
+    Trial::new(plan::plan(rules, &places)?, &places, Load::default())
 }

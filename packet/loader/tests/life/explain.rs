@@ -5,7 +5,8 @@ use crate::{counted, live};
 use packet_abi::Bucket;
 use packet_abi::verdict::Reason;
 use packet_loader::Tables;
-use packet_loader::explain::{Answer, Explainer, Explanation, Protocol, Question};
+use packet_loader::explain::{Answer, Explainer, Explanation, Protocol, Question, Shield};
+use packet_loader::shield::{Action, Asked, Limit, Match, Options, Per, Range, Rate, Rule};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 
 const SERVER_2: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -16,13 +17,17 @@ fn question(protocol: Protocol, destination: &str) -> Question {
 }
 
 fn ask(explainer: &Explainer, question: &Question) -> Explanation {
-    explainer.explain(question).unwrap()
+    explainer.explain(question, &Shield::Absent).unwrap()
 }
 
 /// Reasons of director and redirector, and where the packet is sent.
 fn said(answer: &Answer) -> (&str, Option<&str>, Option<IpAddr>) {
     let redirector = answer.redirector.as_ref().map(|said| said.reason);
-    (answer.director.reason, redirector, answer.tunnel.as_ref().map(|one| one.destination))
+    (
+        answer.director.as_ref().unwrap().reason,
+        redirector,
+        answer.tunnel.as_ref().map(|one| one.destination),
+    )
 }
 
 /// Gives the flow's bucket to other servers.
@@ -107,10 +112,10 @@ fn what_is_no_service_is_explained_too() {
         let found = ask(&explainer, &question(Protocol::Udp, "203.0.113.7:53"));
         assert_eq!(said(&found.answers[0]).0, "local_only_hop");
         let long = question(Protocol::Quic(vec![0; 21]), "203.0.113.7:53");
-        let error = explainer.explain(&long).unwrap_err().to_string();
+        let error = explainer.explain(&long, &Shield::Absent).unwrap_err().to_string();
         assert_eq!(error, "a connection id has 1 to 20 octets, not 21");
         let families = question(Protocol::Tcp, "[2001:db8::7]:443");
-        let error = explainer.explain(&families).unwrap_err().to_string();
+        let error = explainer.explain(&families, &Shield::Absent).unwrap_err().to_string();
         assert!(error.ends_with("are of two families: name two of one"), "{error}");
     });
 }
@@ -132,5 +137,61 @@ fn a_connection_id_names_its_server() {
         let found = ask(&explainer, &question(Protocol::Quic(id), "203.0.113.7:443"));
         assert_eq!(found.service.as_ref().unwrap().named, Some(2000));
         assert_eq!(said(&found.answers[0]), ("sent_id", Some("tunnel_last_hop"), Some(SERVER_2)));
+    });
+}
+
+fn rule(name: &str, port: u16, action: Action) -> Rule {
+    let destination_ports = vec![Range { first: port, last: port }];
+    Rule::new(name, Match { destination_ports, ..Match::default() }, action)
+}
+
+#[test]
+fn the_shield_answers_first() {
+    within("the_shield_answers_first", |world| {
+        let home = world.home();
+        let (_loaded, _tables) = live(&home, 2);
+        let explainer = Explainer::open(&home).unwrap();
+        let room = Rate { per_second: 1, burst: 1 };
+        let limit = Limit { packets: Some(room), octets: None, per: Per::Rule };
+        let mut dry = rule("dry", 443, Action::Drop);
+        dry.dry_run = true;
+        let rules = [
+            dry,
+            rule("limit", 443, Action::Limit(limit)),
+            rule("mail", 25, Action::Drop),
+            rule("web", 443, Action::Pass),
+            rule("rest", 443, Action::Drop),
+        ];
+        let asked = Box::new(Asked::new(&rules, Options::default()).unwrap());
+        let shield =
+            Shield::Rules { asked, source: "this test".to_owned(), interface: ("none".into(), 0) };
+        let explain = |to: &str| explainer.explain(&question(Protocol::Tcp, to), &shield).unwrap();
+        let found = explain("203.0.113.7:443");
+        assert_eq!((found.shield.state, found.shield.rules), ("asked", Some(5)));
+        // A limit of one packet has room for each that is asked about.
+        for answer in &found.answers {
+            let said = answer.shield.as_ref().unwrap();
+            assert_eq!((said.verdict, said.reason), ("pass", None));
+            let rules: Vec<_> =
+                said.rules.iter().map(|one| (one.rule.as_str(), one.outcome)).collect();
+            assert_eq!(rules, [("dry", "counted"), ("limit", "counted"), ("web", "passed")]);
+            assert!(said.rules[0].dry_run && !said.rules[1].dry_run);
+            assert_eq!(answer.director.as_ref().unwrap().reason, "sent_first");
+        }
+        let found = explain("203.0.113.7:25");
+        let said = found.answers[0].shield.as_ref().unwrap();
+        assert_eq!((said.verdict, said.reason), ("drop", Some("shield_rule")));
+        assert_eq!((said.rules[0].rule.as_str(), said.rules[0].index), ("mail", 2));
+        assert_eq!(found.answers[0].director, None);
+        let text = found.to_string();
+        for line in [
+            "  shield       5 rules of this test\n",
+            "    shield     drop shield_rule: a shield rule said so\n",
+            "      rule     mail matches, and drops it\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        // None of it was counted.
+        assert_eq!(counted(&home, Reason::ShieldRule), 0);
     });
 }

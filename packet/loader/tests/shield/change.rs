@@ -9,7 +9,7 @@ use packet_loader::shield::bpf::{self, Asks, Kind, Map};
 use packet_loader::shield::frames::Frame;
 use packet_loader::shield::interpret::Outcome;
 use packet_loader::shield::plan;
-use packet_loader::shield::programs::Trial;
+use packet_loader::shield::programs::{Load, Trial};
 use packet_loader::shield::samples::Samples;
 use packet_loader::shield::{
     Action, Common, Limit, Match, Options, Own, Per, Prefix, Range, Rate, Rule, Shield,
@@ -235,7 +235,7 @@ fn a_program_that_is_not_what_the_rules_say_is_refused() {
         let (program, rules) = (std::slice::from_ref(program), std::slice::from_ref(rules));
         let places = harness::places(program);
         let parts = plan::plan(program, &places).unwrap();
-        let trial = Trial::new(parts, &places, false, None).unwrap();
+        let trial = Trial::new(parts, &places, Load::default()).unwrap();
         let refused = self_test::run(&trial, rules, &places).err().map(|e| e.to_string());
         match says {
             None => assert_eq!(refused, None),

@@ -1,7 +1,7 @@
 //! Many rules: they load, are chained past one program's limit, and say what they cost.
 
 use packet_loader::shield::plan::{self, COUNTING_MAX, Field, SHAPES_MAX};
-use packet_loader::shield::programs::Trial;
+use packet_loader::shield::programs::{Load, Trial};
 use packet_loader::shield::rule::PATTERN_MAX;
 use packet_loader::shield::synthetic::{self, Meets};
 use packet_loader::shield::vectors::PROGRAM_RULES_MAX;
@@ -70,6 +70,6 @@ fn a_program_that_is_full_of_everything_loads() {
     let shapes = parts[0].fields.iter().filter(|field| matches!(field, Field::Payload(..)));
     assert_eq!(shapes.count(), SHAPES_MAX);
     let start = std::time::Instant::now();
-    let trial = Trial::new(parts, &places, false, None).unwrap();
+    let trial = Trial::new(parts, &places, Load::default()).unwrap();
     println!("{} instructions in {:?}", trial.instructions(), start.elapsed());
 }

@@ -7,7 +7,7 @@ use packet_loader::shield::bpf::{Map, Shared};
 use packet_loader::shield::emit::{TRACE_EVENTS_MAX, TRACE_WORDS};
 use packet_loader::shield::interpret::{APPLIED_MAX, Interpreter, Judgement, Outcome};
 use packet_loader::shield::plan::{self, COUNTING_MAX};
-use packet_loader::shield::programs::Trial;
+use packet_loader::shield::programs::{Load, Trial};
 use packet_loader::shield::{Action, Match, Range, Rule, RuleCounters, rule, synthetic};
 
 use crate::harness::{self, Random};
@@ -102,7 +102,8 @@ fn agree(
     let trace = Map::shared("trace", (TRACE_WORDS * 8) as u32).unwrap();
     let shared = Shared::new(&trace).unwrap();
     let parts = plan::plan(rules, &places).unwrap();
-    let trial = Trial::new(parts, &places, false, Some(trace.as_fd()));
+    let how = Load { trace: Some(trace.as_fd()), ..Load::default() };
+    let trial = Trial::new(parts, &places, how);
     let trial = trial.unwrap_or_else(|error| panic!("{error}\nrepeat with {}", repeat()));
     trial.set_limits(true).unwrap();
     let mut interpreter = Interpreter::new(rules);

@@ -13,8 +13,8 @@ pub(super) struct Site {
     pub(super) reload: Reload,
 }
 
-const PATHS: &str =
-    "/ /status /metrics /ready /health /config/generation, and POST /reload /diff /upgrade";
+const PATHS: &str = "/ /status /metrics /ready /health /config/generation /packet/shield, and \
+                     POST /reload /diff /upgrade";
 
 /// The reply to `request`, which came in at `door` (none for a Unix socket).
 pub(super) async fn answer(site: &Site, request: &Request, door: Option<IpAddr>) -> Reply {
@@ -55,6 +55,11 @@ fn get(site: &Site, path: &str) -> Reply {
             Phase::Serving => Reply::text(200, "serving\n"),
             Phase::Starting => Reply::text(503, "starting\n"),
             Phase::Draining => Reply::text(503, "draining\n"),
+        },
+        "/packet/shield" => match source.shield() {
+            Some(Ok(shield)) => Reply::json(200, &shield),
+            Some(Err(why)) => Reply::text(503, format!("{why}\n")),
+            None => Reply::text(404, "there is no packet path\n"),
         },
         "/config/generation" => {
             let snapshot = source.snapshot();

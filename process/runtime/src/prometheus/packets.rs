@@ -54,6 +54,11 @@ fn tables(out: &mut Encoder, status: Option<&PacketStatus>) {
             out.sample(name, &[("state", state)], count as f64);
         }
     }
+    let name = "weir_packet_server_state";
+    out.family(name, "gauge", "The state of each server in the tables; the value is 1.");
+    for one in status.iter().flat_map(|status| &status.servers) {
+        out.sample(name, &[("server", &one.id.to_string()), ("state", &one.state)], 1.0);
+    }
     let name = "weir_packet_interface_info";
     out.family(name, "gauge", "How programs are attached to an interface; the value is 1.");
     for one in status.iter().flat_map(|status| &status.interfaces) {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::live::LiveTable;
-use crate::packets::{Amount, PacketInterface, PacketSource, PacketStatus, ReasonCount, RuleCount};
+use crate::packets::{
+    Amount, PacketInterface, PacketServer, PacketSource, PacketStatus, ReasonCount, RuleCount,
+};
 use crate::status::fixture;
 use arc_swap::ArcSwap;
 use core_model::Snapshot;
@@ -35,7 +37,12 @@ impl PacketSource for Packets {
             table_hash: "00ff00ff00ff00ff".into(),
             servers_draining: 2,
             interfaces: vec![PacketInterface { name: "eth0".into(), mode: "native".into() }],
-            reasons: vec![ReasonCount { reason: "not_vip".into(), verdict: "pass".into(), amount }],
+            servers: vec![PacketServer {
+                id: 2,
+                address: "192.0.2.2".into(),
+                state: "draining".into(),
+            }],
+            reasons: self.reasons()?,
             rules: vec![RuleCount {
                 rule: "flood".into(),
                 dropped: amount,
@@ -43,6 +50,17 @@ impl PacketSource for Packets {
             }],
             ..PacketStatus::default()
         })
+    }
+
+    fn reasons(&self) -> Result<Vec<ReasonCount>, String> {
+        self.0.clone()?;
+        let amount = Amount { packets: 7, bytes: 700 };
+        let (reason, verdict) = ("not_vip".into(), "pass".into());
+        Ok(vec![ReasonCount { reason, verdict, amount, ..ReasonCount::default() }])
+    }
+
+    fn shield(&self) -> Result<serde_json::Value, String> {
+        Err("not asked here".to_owned())
     }
 }
 
@@ -155,6 +173,7 @@ fn the_text_is_valid_and_labels_are_escaped() {
         ("weir_packet_generation", 3.0),
         ("weir_packet_table_info{hash=\"00ff00ff00ff00ff\"}", 1.0),
         ("weir_packet_servers{state=\"draining\"}", 2.0),
+        ("weir_packet_server_state{server=\"2\",state=\"draining\"}", 1.0),
         ("weir_packet_interface_info{interface=\"eth0\",mode=\"native\"}", 1.0),
         ("weir_packet_packets_total{reason=\"not_vip\",verdict=\"pass\"}", 7.0),
         ("weir_packet_bytes_total{reason=\"not_vip\",verdict=\"pass\"}", 700.0),
@@ -210,7 +229,7 @@ fn row_91_labels_come_from_the_configuration_only() {
     }
     let requests =
         ["breaker", "class", "code_class", "le", "limit", "listener", "origin", "pool", "result"];
-    let packets = ["hash", "interface", "mode", "reason", "rule", "state", "verdict"];
+    let packets = ["hash", "interface", "mode", "reason", "rule", "server", "state", "verdict"];
     let known = requests.into_iter().chain(packets).chain(["side", "version"]);
     assert_eq!(labels, BTreeSet::from_iter(known));
 }

@@ -1,6 +1,7 @@
 //! The last minute of every listener and origin, second by second, and the events of late.
 
 use super::OriginState;
+use super::packets::PacketTrack;
 use crate::live::{LiveTable, origin_of};
 use crate::metrics::{Counter, Histogram, LATENCY_BOUNDS_US};
 use core_model::Snapshot;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const SECONDS: usize = 60;
 
 /// Rates are means over this many seconds: steady enough to read, fresh enough to steer by.
-const RATE_SECONDS: usize = 5;
+pub(super) const RATE_SECONDS: usize = 5;
 
 /// What a second keeps of the counts before it; percentiles look back about ten seconds.
 const DECAY: f64 = 0.9;
@@ -159,12 +160,12 @@ impl Track {
     }
 }
 
-fn difference(after: u64, before: u64) -> u32 {
+pub(super) fn difference(after: u64, before: u64) -> u32 {
     u32::try_from(after.saturating_sub(before)).unwrap_or(u32::MAX)
 }
 
 /// Three decimals: more would be noise on the wire.
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
@@ -175,6 +176,7 @@ pub(super) struct History {
     origins: BTreeMap<(Name, Name), (Track, OriginState)>,
     generation: u64,
     refused: u64,
+    pub(super) packets: PacketTrack,
 }
 
 impl History {

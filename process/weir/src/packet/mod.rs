@@ -11,6 +11,7 @@ mod status;
 
 pub(crate) use inputs::check;
 pub(crate) use path::PacketPath;
+pub(crate) use rules::{InForce, in_force};
 
 use crate::server;
 use clap::Subcommand;

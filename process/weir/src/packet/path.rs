@@ -4,12 +4,19 @@
 use super::{inputs, rules};
 use anyhow::Context;
 use core_forwarding::Image;
-use core_model::config::packet::{AttachMode, PacketConfig, ServerState};
+use core_model::config::packet::{
+    AttachMode, PacketConfig, Server, ServerState, SynCookies, Trafficset,
+};
+use packet_abi::tables::Count;
+use packet_abi::verdict::Reason;
+use packet_loader::capture;
 use packet_loader::shield::Shield;
 use packet_loader::sys::netlink::{self, XdpMode};
 use packet_loader::{Counters, EMBEDDED, Home, Loaded, Mode, Tables};
 use process_runtime::operator_log;
-use process_runtime::packets::{Amount, PacketInterface, PacketSource, PacketStatus, ReasonCount};
+use process_runtime::packets::{
+    Amount, PacketCookies, PacketInterface, PacketServer, PacketSource, PacketStatus, ReasonCount,
+};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +26,9 @@ const PATH: &str = "the packet path";
 const SHIELD: &str = "the shield";
 /// As above.
 const TABLES: &str = "the tables of the packet path";
+
+/// Why there are no numbers.
+const ELSEWHERE: &str = "another process looks after the packet path";
 
 /// A packet path at work.
 #[derive(Debug)]
@@ -98,6 +108,21 @@ impl PacketPath {
         changed
     }
 
+    /// Empties what a capture that was killed left filled.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(crate) fn sweep(&self) -> anyhow::Result<()> {
+        let home = match self.held().as_ref() {
+            Some(held) => Self::home(&held.config)?,
+            None => return Ok(()),
+        };
+        if capture::sweep(&home)? {
+            operator_log::info("capture_swept", "a capture was killed; its taps are empty", &[]);
+        }
+        Ok(())
+    }
+
     /// Leaves the packet path to another process, which may take it up; it goes on in between.
     pub(crate) fn release(&self) {
         self.held().take();
@@ -111,8 +136,21 @@ impl PacketPath {
 impl PacketSource for PacketPath {
     fn read(&self) -> Result<PacketStatus, String> {
         let held = self.held();
-        let held = held.as_ref().ok_or("another process looks after the packet path")?;
+        let held = held.as_ref().ok_or(ELSEWHERE)?;
         held.read().map_err(|error| format!("{error:#}"))
+    }
+
+    fn reasons(&self) -> Result<Vec<ReasonCount>, String> {
+        let held = self.held();
+        let held = held.as_ref().ok_or(ELSEWHERE)?;
+        Ok(reasons(held.counters.read().map_err(|error| error.to_string())?))
+    }
+
+    fn shield(&self) -> Result<serde_json::Value, String> {
+        let held = self.held();
+        let held = held.as_ref().ok_or(ELSEWHERE)?;
+        let rules = rules::in_force(&held.config);
+        serde_json::to_value(rules).map_err(|error| error.to_string())
     }
 }
 
@@ -175,11 +213,7 @@ impl Held {
 
     fn read(&self) -> anyhow::Result<PacketStatus> {
         let descriptor = self.tables.descriptor();
-        let reasons = self.counters.read()?.into_iter().map(|(reason, count)| ReasonCount {
-            reason: reason.word().to_owned(),
-            verdict: reason.kind().word().to_owned(),
-            amount: Amount { packets: count.packets, bytes: count.octets },
-        });
+        let reasons = reasons(self.counters.read()?);
         let of = |state| self.config.servers.iter().filter(|server| server.state == state).count();
         Ok(PacketStatus {
             name: self.config.name.to_string(),
@@ -190,10 +224,44 @@ impl Held {
             servers_draining: of(ServerState::Draining),
             servers_dead: of(ServerState::Dead),
             interfaces: self.config.interfaces.iter().map(|one| interface(one.as_str())).collect(),
-            reasons: reasons.collect(),
+            servers: self.config.servers.iter().map(server).collect(),
+            syn_cookies: self.config.trafficsets.iter().filter_map(cookies).collect(),
+            reasons,
             rules: rules::counts(&self.shield)?,
+            ..PacketStatus::default()
         })
     }
+}
+
+/// What became of packets, in the order of the table of reasons.
+pub(super) fn reasons(counts: Vec<(Reason, Count)>) -> Vec<ReasonCount> {
+    let one = |(reason, count): (Reason, Count)| ReasonCount {
+        reason: reason.word().to_owned(),
+        verdict: reason.kind().word().to_owned(),
+        amount: Amount { packets: count.packets, bytes: count.octets },
+        packets_per_s: None,
+    };
+    counts.into_iter().map(one).collect()
+}
+
+fn server(server: &Server) -> PacketServer {
+    let state = match server.state {
+        ServerState::Active => "active",
+        ServerState::Draining => "draining",
+        ServerState::Dead => "dead",
+    };
+    let (id, address) = (server.id.get(), server.address.to_string());
+    PacketServer { id, address, state: state.to_owned() }
+}
+
+/// A trafficset with SYN cookies; `None` for one without.
+fn cookies(set: &Trafficset) -> Option<PacketCookies> {
+    let mode = match set.syn_cookies {
+        SynCookies::Off => return None,
+        SynCookies::On => "on",
+        SynCookies::Auto => "auto",
+    };
+    Some(PacketCookies { trafficset: set.name.to_string(), mode: mode.to_owned() })
 }
 
 /// Puts the programs in the way of packets.

@@ -10,10 +10,31 @@ use packet_loader::shield::{
 };
 use process_runtime::operator_log;
 use process_runtime::packets::{Amount, RuleCount};
+use serde::{Deserialize, Serialize};
 
 /// How the shield of a configuration is made.
 pub(super) fn options(config: &PacketConfig) -> Options {
     Options { reverse_path: config.reverse_path == ReversePath::Strict, frags: false }
+}
+
+/// What a shield is made of, from the process that has it to `weir explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InForce {
+    /// `name` of its [packet].
+    pub(crate) name: String,
+    /// Whether sources must be reached by the way they came.
+    pub(crate) reverse_path: bool,
+    /// Rules in the order in which they are tried.
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// What the shield of a configuration is made of.
+pub(crate) fn in_force(config: &PacketConfig) -> InForce {
+    InForce {
+        name: config.name.to_string(),
+        reverse_path: options(config).reverse_path,
+        rules: config.shield_rules.iter().map(rule).collect(),
+    }
 }
 
 /// Puts the rules of a configuration in force.
@@ -21,7 +42,7 @@ pub(super) fn install(shield: &mut Shield, config: &PacketConfig) -> anyhow::Res
     if config.shield_rules.is_empty() && config.reverse_path == ReversePath::Off {
         return Ok(shield.remove()?);
     }
-    let rules: Vec<Rule> = config.shield_rules.iter().map(rule).collect();
+    let rules = in_force(config).rules;
     let installed = shield.install(&rules)?;
     operator_log::info(
         "shield_rules",

@@ -1,6 +1,6 @@
 //! `weir packet status`, from the kernel alone, and `weir packet rules`, from the running weir.
 
-use super::path::interface;
+use super::path::{interface, reasons};
 use crate::client;
 use anyhow::{Context, bail};
 use core_model::ListenAddress;
@@ -54,14 +54,7 @@ fn look(name: &str) -> anyhow::Result<InKernel> {
         interfaces: attached.iter().map(|one| interface(&one.interface.name)).collect(),
         trafficsets: descriptor.sets_len,
         buckets: descriptor.buckets_len,
-        reasons: counts
-            .into_iter()
-            .map(|(reason, count)| ReasonCount {
-                reason: reason.word().to_owned(),
-                verdict: reason.kind().word().to_owned(),
-                amount: Amount { packets: count.packets, bytes: count.octets },
-            })
-            .collect(),
+        reasons: reasons(counts),
     })
 }
 

@@ -8,10 +8,13 @@ use core_model::Config;
 use core_model::Fault;
 use process_runtime::accounts::ServiceUser;
 use process_runtime::config_file::{self, Loaded};
+use process_runtime::status::StatusSource;
 use process_runtime::{operator_log, privileges};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, chmod, chownat};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// What of a file a process serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,45 @@ pub(super) fn load(file: &Path, part: Part) -> Result<Loaded, Vec<Fault>> {
 /// Puts the packet path in force, where there is one.
 pub(super) fn start(config: &Config) -> anyhow::Result<Option<Arc<PacketPath>>> {
     config.packet.as_ref().map(|packet| PacketPath::start(packet).map(Arc::new)).transpose()
+}
+
+/// From one look at what captures left to the next: it takes a few calls of the kernel, and taps
+/// that are left cost packets some time and lose none.
+const SWEEP_PERIOD: Duration = Duration::from_secs(5);
+
+/// Ends a task with it.
+pub(super) struct Ended(JoinHandle<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tells of the packet path in the status, and sweeps up behind captures while it is held.
+pub(super) fn look_after(
+    packets: Option<&Arc<PacketPath>>,
+    status: &StatusSource,
+) -> Option<Ended> {
+    let packets = packets?.clone();
+    status.set_packets(Some(packets.clone()));
+    let sweep = async move {
+        let mut period = tokio::time::interval(SWEEP_PERIOD);
+        loop {
+            period.tick().await;
+            let packets = packets.clone();
+            // Emptying a slot waits for packets under way.
+            let swept = tokio::task::spawn_blocking(move || packets.sweep()).await;
+            if let Ok(Err(error)) = swept {
+                operator_log::warn(
+                    "capture_left",
+                    "what a capture left in the way of packets cannot be looked for",
+                    &[("error", &format_args!("{error:#}"))],
+                );
+            }
+        }
+    };
+    Some(Ended(tokio::spawn(sweep)))
 }
 
 /// What the process keeps when it gives up being root.

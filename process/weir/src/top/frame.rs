@@ -1,5 +1,7 @@
 //! The lines of one frame of `weir top`, from a status alone.
 
+mod packets;
+
 use process_runtime::status::{
     Event, ListenerStatus, OriginState, OriginStatus, Phase, PoolStatus, Status,
 };
@@ -51,6 +53,10 @@ pub(super) fn lines(status: &Status, look: &Look) -> Vec<String> {
         out.push(pool_title(pool, look));
         out.push(origin_head(look));
         out.extend(pool.origins.iter().flat_map(|o| origin(o, look)));
+    }
+    if let Some(packet) = &status.packet {
+        out.push(String::new());
+        out.extend(packets::lines(packet, look));
     }
     if !status.events.is_empty() {
         out.push(String::new());

@@ -68,7 +68,7 @@ fn a_frame_is_what_a_person_reads() {
 #[test]
 fn no_line_is_wider_than_the_terminal_and_nothing_of_a_stranger_steers_it() {
     for columns in [1, 10, 40, 80, 100, 132, 200] {
-        for line in lines(&status(), &Look { columns, colours: false }) {
+        for line in lines(&with_packets(), &Look { columns, colours: false }) {
             assert!(line.chars().count() <= columns.max(24), "{columns}: {line}");
             assert!(!line.contains('\x1b'), "{line:?}");
         }
@@ -77,7 +77,7 @@ fn no_line_is_wider_than_the_terminal_and_nothing_of_a_stranger_steers_it() {
 
 #[test]
 fn colours_are_closed_on_their_line() {
-    for line in lines(&status(), &Look { columns: 140, colours: true }) {
+    for line in lines(&with_packets(), &Look { columns: 140, colours: true }) {
         let opened = line.matches("\x1b[").count();
         assert_eq!(opened, 2 * line.matches("\x1b[0m").count(), "{line:?}");
     }
@@ -91,4 +91,57 @@ fn a_line_of_blocks_has_gaps_and_a_top() {
         assert_eq!(spark(values), expect);
     }
     assert_eq!(spark(&[Some(1.0); 60]).chars().count(), CHART_CELLS);
+}
+
+const PACKET: &str = r#"{
+  "name": "main", "generation": 2, "table_hash": "00ff00ff00ff00ff", "server": 1,
+  "servers_active": 1, "servers_draining": 1, "servers_dead": 0,
+  "servers": [{"id": 1, "address": "192.0.2.1", "state": "active"},
+              {"id": 2, "address": "192.0.2.2", "state": "draining"}],
+  "interfaces": [{"name": "eth0", "mode": "native"}],
+  "syn_cookies": [{"trafficset": "web", "mode": "auto"}],
+  "packets_per_s": 1500.0, "drops_per_s": 12.5,
+  "reasons": [
+    {"reason": "not_vip", "verdict": "pass", "packets": 10, "bytes": 1000, "packets_per_s": 0.0},
+    {"reason": "sent_first", "verdict": "send", "packets": 1234567, "bytes": 1,
+     "packets_per_s": 1487.5},
+    {"reason": "shield_rule", "verdict": "drop", "packets": 80, "bytes": 1, "packets_per_s": 12.5},
+    {"reason": "no_server", "verdict": "drop", "packets": 0, "bytes": 0, "packets_per_s": 0.0}],
+  "rules": [
+    {"rule": "idle", "matched": {"packets": 0, "bytes": 0},
+     "dropped": {"packets": 0, "bytes": 0}, "limited": {"packets": 0, "bytes": 0}},
+    {"rule": "flood\u001b[2J", "matched": {"packets": 90, "bytes": 0},
+     "dropped": {"packets": 80, "bytes": 0}, "limited": {"packets": 0, "bytes": 0}}]
+}"#;
+
+fn with_packets() -> Status {
+    let text = STATUS.replacen(
+        "\"load_balancers\"",
+        &format!("\"packet\": {PACKET}, \"load_balancers\""),
+        1,
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn packets_are_told_with_the_busiest_reasons_first() {
+    let look = Look { columns: 100, colours: false };
+    let frame: Vec<_> =
+        lines(&with_packets(), &look).iter().map(|line| line.trim_end().to_owned()).collect();
+    let at = frame.iter().position(|line| line.starts_with("PACKETS")).unwrap();
+    let expect = [
+        "PACKETS main   attached   1500 packets/s   13 drops/s   eth0 native   generation 2   \
+         table 00ff00ff…",
+        "  reason                   verdict   packets/s    packets",
+        "  sent_first               send           1488       1.2M",
+        "  shield_rule              drop             13         80",
+        "  not_vip                  pass              0         10",
+        "  servers      1 active, 1 draining, 0 dead; this one is 1",
+        "    draining   2 at 192.0.2.2",
+        "  SYN cookies  web auto",
+        "  shield rule                          matched    dropped  over rate",
+        "  flood?[2J                                 90         80          0",
+        "  idle                                       0          0          0",
+    ];
+    assert_eq!(frame[at..at + expect.len()], expect);
 }
