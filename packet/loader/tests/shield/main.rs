@@ -7,6 +7,7 @@
 
 mod change;
 mod harness;
+mod length;
 mod many;
 mod oracle;
 mod reverse;
