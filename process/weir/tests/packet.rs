@@ -5,6 +5,7 @@
 //! they are missing.
 
 mod seen;
+mod ways;
 
 use crate::support::files::TempDir;
 use crate::support::process::{Guard, command, run};
