@@ -67,3 +67,21 @@ fn people_get_charts_and_the_command_that_repeats_them() {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
+
+#[test]
+fn the_printed_command_repeats_the_run() {
+    let dir = TempDir::new();
+    let file = dir.write("a day's load.csv", "0,1,2\n");
+    let path = file.to_str().expect("a path");
+    let first = simulate(&["--days", "1", "--seed", "5", "--round", "10", "--load", path]);
+    let text = String::from_utf8_lossy(&first.stdout).into_owned();
+    let line = text.lines().next().expect("a command").to_owned();
+    let arguments = line.strip_prefix("weir ").expect("a command of weir");
+    // As a shell reads it.
+    let program = command().get_program().to_owned();
+    let mut again = std::process::Command::new("sh");
+    again.args(["-c", &format!("\"$0\" {arguments}")]).arg(program);
+    let again = again.output().expect("a shell");
+    assert!(again.status.success(), "{line}: {again:?}");
+    assert_eq!(String::from_utf8_lossy(&again.stdout), text);
+}

@@ -67,7 +67,8 @@ impl Options {
     /// The command that repeats this run.
     fn command(&self) -> String {
         let Self { servers, days, seed, round, life, .. } = self;
-        let load = self.load.as_ref().map(|path| format!(" --load {}", path.display()));
+        let quoted = |path: &PathBuf| path.display().to_string().replace('\'', "'\\''");
+        let load = self.load.as_ref().map(|path| format!(" --load '{}'", quoted(path)));
         format!(
             "weir packet simulate --servers {servers} --days {days} --seed {seed} --round {round} \
              --life {life}{}",
@@ -133,10 +134,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            eprintln!("weir: {error:#}\nrepeat with: {}", options.command());
+            eprintln!("{}", failed(options, &error));
             Ok(ExitCode::from(EXIT_REFUSED))
         }
     }
+}
+
+/// What is said where the planner broke a promise: what it was, and how to see it again.
+fn failed(options: &Options, error: &anyhow::Error) -> String {
+    format!("weir: {error:#}\nrepeat with: {}", options.command())
 }
 
 /// A run under way.
@@ -345,6 +351,42 @@ impl Connections {
             } else if new.second() != old.second() {
                 *former = (0.0, minute);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn typed(arguments: &[&str]) -> Options {
+        Line::try_parse_from([&["simulate"], arguments].concat()).unwrap().options
+    }
+
+    #[test]
+    fn what_fails_tells_the_command_that_repeats_it() {
+        let seed = typed(&["--seed", "7", "--servers", "12", "--round", "3"]);
+        let load = typed(&["--load", "a day's load.csv", "--life", "9"]);
+        let broken = anyhow::anyhow!("bucket 5 has a dead owner").context("minute 15");
+        for (options, says) in [
+            (seed, "--servers 12 --days 3 --seed 7 --round 3 --life 10"),
+            (
+                load,
+                "--servers 1000 --days 3 --seed 1 --round 5 --life 9 --load 'a day'\\''s load.csv'",
+            ),
+        ] {
+            let expect = format!(
+                "weir: minute 15: bucket 5 has a dead owner\n\
+                 repeat with: weir packet simulate {says}"
+            );
+            assert_eq!(failed(&options, &broken), expect);
         }
     }
 }
