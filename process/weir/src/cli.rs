@@ -85,7 +85,8 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Tell what becomes of a flow on this server, stage by stage, by the word of the programs in
-    /// the kernel: `weir explain tcp 198.51.100.7:40000 203.0.113.1:443`.
+    /// the kernel: `weir explain tcp 198.51.100.7:40000 203.0.113.1:443`. Or tell what holds for a
+    /// host of a configuration, and which layer says so: `weir explain FILE HOST/PATH`.
     Explain(explain::Options),
     /// The packet path: forwarding tables and the fleet that shares them.
     #[command(subcommand)]

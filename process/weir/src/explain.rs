@@ -1,9 +1,14 @@
-//! `weir explain`: what becomes of a flow on this server, by the programs' own word.
+//! `weir explain`: what becomes of a flow on this server, by the programs' own word; or what holds
+//! for a host of a configuration.
 
+use crate::cli::Cli;
 use crate::client;
 use crate::commands::print_faults;
+use crate::effective;
 use crate::packet::{InForce, in_force};
 use anyhow::{Context, bail};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use core_model::ListenAddress;
 use packet_loader::Home;
 use packet_loader::explain::{Explainer, Protocol, Question, Shield};
@@ -14,16 +19,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The flow, and how to tell of it.
+/// The flow or the host, and how to tell of it.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// Its protocol.
-    #[arg(value_enum)]
-    protocol: Transport,
-    /// The client, as ADDRESS:PORT; an IPv6 address in brackets.
-    source: SocketAddr,
-    /// The VIP, as ADDRESS:PORT.
-    destination: SocketAddr,
+    /// Of a flow: `tcp` or `udp`, the client and the VIP, each as ADDRESS:PORT, an IPv6 address in
+    /// brackets. Of a host: the configuration, and HOST or HOST/PATH.
+    #[arg(required = true, num_args = 2..=3, value_names = ["PROTOCOL|FILE", "CLIENT|HOST", "VIP"])]
+    target: Vec<String>,
     /// A QUIC packet with this connection id, in hexadecimal digits.
     #[arg(long, value_name = "HEX")]
     quic_cid: Option<String>,
@@ -46,7 +48,7 @@ pub(crate) struct Options {
 }
 
 /// Protocols of flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
     /// Its first segment, and a later one.
     Tcp,
@@ -57,9 +59,15 @@ enum Transport {
 /// Explains.
 ///
 /// # Errors
-/// No packet path runs under this name, it is of another build, or the flow cannot be.
+/// No packet path runs under this name, it is of another build, the flow cannot be, or nobody
+/// serves the host.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let question = question(options)?;
+    let flow = match target(&options.target) {
+        Ok(Target::Flow(flow)) => flow,
+        Ok(Target::Host { file, host }) => return effective::run(file, host, options.json),
+        Err(what) => Cli::command().error(ErrorKind::ValueValidation, what).exit(),
+    };
+    let question = question(&flow, options)?;
     let home = Home::at(Path::new(packet_loader::pins::ROOT), &options.name)?;
     let explainer = Explainer::open(&home).context("no packet path can be asked here")?;
     let shield = shield(options, &home)?;
@@ -133,14 +141,47 @@ fn came_in_by(options: &Options, home: &Home) -> anyhow::Result<(String, u32)> {
     Ok((name, found.index))
 }
 
-fn question(options: &Options) -> anyhow::Result<Question> {
-    let protocol = match (options.protocol, &options.quic_cid) {
+/// What is asked about.
+#[derive(Debug, PartialEq, Eq)]
+enum Target<'a> {
+    Flow(Flow),
+    Host { file: &'a Path, host: &'a str },
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Flow {
+    protocol: Transport,
+    source: SocketAddr,
+    destination: SocketAddr,
+}
+
+fn target(words: &[String]) -> Result<Target<'_>, String> {
+    let (protocol, flow) = match words {
+        [first, flow @ ..] if first == "tcp" => (Transport::Tcp, flow),
+        [first, flow @ ..] if first == "udp" => (Transport::Udp, flow),
+        [file, host] => return Ok(Target::Host { file: Path::new(file), host }),
+        _ => (Transport::Tcp, [].as_slice()),
+    };
+    let [source, destination] = flow else {
+        let what = "say `tcp CLIENT:PORT VIP:PORT`, `udp CLIENT:PORT VIP:PORT`, or `FILE HOST`";
+        return Err(what.to_owned());
+    };
+    let address = |text: &str| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is no ADDRESS:PORT, as 192.0.2.1:443, [::1]:443"))
+    };
+    let (source, destination) = (address(source)?, address(destination)?);
+    Ok(Target::Flow(Flow { protocol, source, destination }))
+}
+
+fn question(flow: &Flow, options: &Options) -> anyhow::Result<Question> {
+    let protocol = match (flow.protocol, &options.quic_cid) {
         (Transport::Tcp, None) => Protocol::Tcp,
         (Transport::Tcp, Some(_)) => bail!("--quic-cid goes with udp: QUIC runs over it"),
         (Transport::Udp, None) => Protocol::Udp,
         (Transport::Udp, Some(digits)) => Protocol::Quic(octets(digits)?),
     };
-    Ok(Question { protocol, source: options.source, destination: options.destination })
+    Ok(Question { protocol, source: flow.source, destination: flow.destination })
 }
 
 fn octets(digits: &str) -> anyhow::Result<Vec<u8>> {
@@ -158,6 +199,25 @@ fn octets(digits: &str) -> anyhow::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_is_a_flow_or_a_host() {
+        let check = |words: &[&str], expect: Option<Target<'_>>| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(target(&words).ok(), expect, "{words:?}");
+        };
+        let flow = |protocol| {
+            let (source, destination) = ("1.2.3.4:5".parse().unwrap(), "[::1]:6".parse().unwrap());
+            Some(Target::Flow(Flow { protocol, source, destination }))
+        };
+        check(&["tcp", "1.2.3.4:5", "[::1]:6"], flow(Transport::Tcp));
+        check(&["udp", "1.2.3.4:5", "[::1]:6"], flow(Transport::Udp));
+        let file = Path::new("weir.toml");
+        check(&["weir.toml", "a.test/x"], Some(Target::Host { file, host: "a.test/x" }));
+        check(&["tcp", "1.2.3.4:5"], None);
+        check(&["weir.toml", "a", "b"], None);
+        check(&["tcp", "1.2.3.4", "[::1]:6"], None);
+    }
 
     #[test]
     fn connection_ids_are_pairs_of_digits() {

@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod commands;
 mod demo;
+mod effective;
 mod explain;
 mod packet;
 mod server;

@@ -3,11 +3,12 @@
 
 use crate::support::client::{Client, End};
 use crate::support::edge::{Edge, origin};
-use crate::support::process::Weir;
+use crate::support::process::{Weir, command};
 use crate::support::reader::{Length, Message};
 use crate::support::tls::{Authority, VALID};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
+use serde_json::Value;
 use std::net::Ipv4Addr;
 
 /// Sends a GET with these lines and gives the reply and what the origin saw.
@@ -313,4 +314,39 @@ fn a_client_that_goes_away_lets_the_origin_go() {
         wait::until("the request is given up at the origin", SOON, gone);
     }
     assert_eq!(weir.get("/b").map(|r| r.status), Ok(200));
+}
+
+#[test]
+fn hosts_inherit_and_explain_says_from_where() {
+    let upstream = Upstream::tagged();
+    let edge = Edge::simple(upstream.port());
+    let edge = edge.runtime(
+        "[account]\nresponse_headers = { set = { X-From = \"account\", X-Account = \"a\" } }\n\
+         [[zone]]\nname = \"zone.test\"\nresponse_headers = { set = { X-From = \"zone\" } }\n\
+         request_headers = { set = { X-Zone = \"z\" } }",
+    );
+    let edge = edge.balance("www.zone.test", "p", "redirect_https = false");
+    let file = edge.write();
+    let weir = Weir::start(edge);
+    let mut client = weir.client();
+    let mut check = |host: &str, from: &str, zone: Option<&str>| {
+        upstream.take();
+        client.send(format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n")).expect("it is sent");
+        let reply = client.reply("GET");
+        assert_eq!((reply.field("x-from"), reply.field("x-account")), (Some(from), Some("a")));
+        let seen = upstream.take().requests.pop().expect("the origin got it");
+        assert_eq!(seen.field("x-zone"), zone, "{host}");
+        let told = command().arg("explain").arg(&file).args([host, "--json"]).output();
+        let told = told.expect("weir runs");
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+        let value = &told[0]["values"]["response_headers.set.X-From"];
+        assert_eq!((&value["value"], &value["layer"]), (&from.into(), &from.into()), "{told}");
+    };
+    check("www.zone.test", "zone", Some("z"));
+    check("elsewhere.test", "account", None);
+    let none = command().arg("explain").arg(&file).arg("a:80").output().expect("weir runs");
+    assert_eq!(none.status.code(), Some(3));
+    let words = command().args(["explain", "tcp", "1.2.3.4"]).output().expect("weir runs");
+    assert_eq!(words.status.code(), Some(2), "{}", String::from_utf8_lossy(&words.stderr));
 }

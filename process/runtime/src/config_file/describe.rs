@@ -348,10 +348,16 @@ fn headers(fields: &mut Fields, path: &str, rules: &HeaderRules) {
     fields.all(&format!("{path}.remove"), &rules.remove);
 }
 
+/// Whether a header's name says that its value is a secret.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET.iter().any(|part| name.contains(part))
+}
+
 /// A field value, or its fingerprint where the name says that it is a secret.
 fn secret(name: &str, value: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    match SECRET.iter().any(|part| name.contains(part)) {
+    match is_secret(name) {
         true => format!("(hidden, {})", digest([value.as_bytes()].into_iter())),
         false => format!("{value:?}"),
     }

@@ -18,6 +18,7 @@ mod tests;
 mod text;
 mod tls;
 
+pub use describe::is_secret;
 pub use diff::{Change, ChangeKind, changes_json, diff};
 pub use files::{FILE_BYTES_MAX, FILES_MAX, PEM_BYTES_MAX};
 pub use json_schema::json_schema;
