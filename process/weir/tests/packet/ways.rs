@@ -140,8 +140,15 @@ fn tunnels_go_over_ipv6() {
         // What is sent to the server's address goes over the wire, as from another host.
         shell(
             "ip addr add 2001:db8::1/64 dev edge0 nodad \
-             && ip addr add 2001:db8::9/64 dev peer0 nodad \
-             && ip -6 route del local 2001:db8::1 table local \
+             && ip addr add 2001:db8::9/64 dev peer0 nodad",
+        );
+        // The kernel makes the routes of an address later than the address.
+        wait::until("the address is in use", SOON, || {
+            let mut routes = Command::new("ip");
+            run(routes.args(["-6", "route", "show", "table", "local"])).1.contains("2001:db8::1 ")
+        });
+        shell(
+            "ip -6 route del local 2001:db8::1 table local \
              && ip -6 route add 2001:db8::1/128 dev peer0 \
              && ip -6 neigh add 2001:db8::1 dev peer0 lladdr 02:00:00:00:00:01",
         );
