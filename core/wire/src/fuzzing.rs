@@ -4,6 +4,7 @@
 
 mod frames;
 mod h2;
+mod records;
 
 use crate::client_hello::{self, HelloError};
 use crate::h1::body::{self, BodyDecoder, BodyEncoder, BodyError, BodyLimits};
@@ -17,6 +18,7 @@ use crate::proxy_header::{self, ProxyHeader};
 
 pub use frames::h2_frames;
 pub use h2::{h2_downgrade, hpack_decode, hpack_round_trip};
+pub use records::tls_records;
 
 /// Limits near which small inputs come, so that limits are met too.
 const TIGHT: HeadLimits = HeadLimits { line_bytes: 64, section_bytes: 160, fields: 6 };

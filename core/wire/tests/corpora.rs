@@ -59,3 +59,8 @@ fn h2_downgrades_corpus() {
 fn h2_frames_corpus() {
     replay("h2_frames", fuzzing::h2_frames);
 }
+
+#[test]
+fn tls_records_corpus() {
+    replay("tls_record", fuzzing::tls_records);
+}
