@@ -130,6 +130,7 @@ limits! {
     Http2Control = "http2_control": "frames of one connection that carry no request",
     Http2Memory = "http2_memory": "bytes that one HTTP/2 connection may hold",
     Http2Stall = "http2_stall": "time in which an HTTP/2 client takes nothing",
+    TlsIdleRecords = "tls_idle_records": "TLS records in a row that bring no data",
 }
 
 /// Number of limits.

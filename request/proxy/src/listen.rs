@@ -12,7 +12,7 @@ use crate::stream::Stream;
 use crate::tcp::Tcp;
 use crate::timer::Timer;
 use crate::tls::{
-    self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, Session, TlsPolicy, TlsStream,
+    self, HANDSHAKE_BYTES_MAX, HandshakeError, HandshakeLimits, TlsPolicy, TlsStream,
 };
 use crate::worker::{ACCEPT_PAUSE, Local, Worker};
 use core_model::config::Protocol;
@@ -238,9 +238,7 @@ async fn establish(
             let peer = peer(local, socket, told, own, Some(&made));
             let (stream, _) = made;
             stats.handshakes.inc();
-            if let Session::Server(session) = stream.session()
-                && session.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
-            {
+            if stream.is_resumed() {
                 stats.resumed.inc();
             }
             let link = H1Link::new(Stream::Tls(Box::new(stream)));

@@ -3,6 +3,7 @@
 use crate::buffers::Lent;
 use crate::tcp::Tcp;
 use crate::tls::TlsStream;
+use process_runtime::metrics::Limit;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
@@ -32,6 +33,14 @@ impl Stream {
         match self {
             Stream::Plain(_) => None,
             Stream::Tls(tls) => tls.alpn().map(|name| name == b"h2"),
+        }
+    }
+
+    /// The limit that the peer went over below HTTP, where it did.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.limit(),
         }
     }
 

@@ -355,6 +355,9 @@ impl Connection {
 
     /// Ends the connection.
     async fn close(&mut self, next: Next) {
+        if let Some(limit) = self.link.stream.limit() {
+            self.seat.stats().hit(limit);
+        }
         if next == Next::Close
             && let Stream::Plain(tcp) = &self.link.stream
         {

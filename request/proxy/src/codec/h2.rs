@@ -100,6 +100,9 @@ impl Http2 {
     pub(crate) async fn serve(mut self: Box<Self>) {
         let over = poll_fn(|cx| self.poll(cx)).await;
         let stats = self.front.seat.stats();
+        if let Some(limit) = self.driver.stream.limit() {
+            stats.hit(limit);
+        }
         if let Over::Fault(fault) = over {
             stats.http2_faults.inc();
             if let Some(limit) = limit_of(fault) {

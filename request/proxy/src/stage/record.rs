@@ -4,7 +4,6 @@
 use crate::exchange::{Client, Exchange, Peer, Stage};
 use crate::reason::Side;
 use crate::stream::Stream;
-use crate::tls::Session;
 use core_wire::h1::head::{Known, RequestHead, Span, Version};
 use process_runtime::access_log::AccessRecord;
 use process_runtime::operator_log;
@@ -138,13 +137,13 @@ fn protocol(version: Version) -> &'static str {
 /// Reads them off a connection.
 pub(crate) fn tls_facts(stream: &Stream) -> TlsFacts {
     let Stream::Tls(stream) = stream else { return (None, None) };
-    let Session::Server(session) = stream.session() else { return (None, None) };
-    let version = match session.protocol_version() {
+    let agreed = stream.agreed();
+    let version = match agreed.version {
         Some(ProtocolVersion::TLSv1_3) => Some("TLSv1.3"),
         Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
         _ => None,
     };
-    let cipher = match session.negotiated_cipher_suite().map(|suite| suite.suite()) {
+    let cipher = match agreed.suite.map(|suite| suite.suite()) {
         // rustls names the version in the suites of TLS 1.3; RFC 8446 §B.4 does not.
         Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => Some("TLS_AES_128_GCM_SHA256"),
         Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => Some("TLS_AES_256_GCM_SHA384"),

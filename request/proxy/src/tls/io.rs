@@ -1,12 +1,21 @@
 //! A TLS stream: records in and out of lent buffers.
 
+#[cfg(test)]
+mod tests;
+
+use super::record::{Agreed, RecordFault, Records};
+use super::unbuffered::{Sealed, Step, advance, close, seal};
 use crate::buffers::{BUFFER_BYTES, Lent};
 use crate::tcp::Tcp;
 use core_wire::client_hello::{self, Parsed};
+use core_wire::tls_record::{self, Content, RecordError};
+use process_runtime::metrics::Limit;
+use rustls::HandshakeKind;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use std::error::Error;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::task::{Context, Poll, ready};
 
 /// Most plain text of one record (RFC 8446 §5.1).
@@ -16,25 +25,22 @@ const SEALED_MAX: usize = 64 * 1024;
 
 /// A fatal alert `unrecognized_name` in a record of its own (RFC 8446 §6.2, RFC 6066 §3).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// Records of data to a client that rustls seals before its keys are taken: a connection of one
+/// request does not repay taking them.
+const RUSTLS_RECORDS: u8 = 2;
 /// Received bytes that are held at most: the largest handshake with a record beside it.
 const SEALED_IN_MAX: usize = super::HANDSHAKE_BYTES_MAX + BUFFER_BYTES;
 
-/// Which end of the handshake this is.
+/// Who speaks TLS here.
 pub(crate) enum Session {
+    /// rustls, as the server.
     Server(UnbufferedServerConnection),
+    /// rustls, as the client.
     Client(UnbufferedClientConnection),
-}
-
-/// What a step over the received records came to.
-enum Step {
-    /// Something was done; another step may do more.
-    Again,
-    /// Received bytes are used up and plain text may be sent.
-    Open,
-    /// Received bytes are used up in the middle of the handshake.
-    Handshaking,
-    /// The peer ended its direction.
-    Ended,
+    /// The record layer of our own, with keys that rustls had as the server.
+    Records(Records),
+    /// Nobody: rustls did not give its keys.
+    Lost,
 }
 
 /// A TLS connection over TCP.
@@ -51,6 +57,10 @@ pub(crate) struct TlsStream {
     ended: bool,
     failed: bool,
     handshake_bytes: usize,
+    /// Records of data that rustls has sealed, up to [`RUSTLS_RECORDS`].
+    rustls_records: u8,
+    /// The limit that the peer went over.
+    limit: Option<Limit>,
 }
 
 impl TlsStream {
@@ -65,6 +75,8 @@ impl TlsStream {
             ended: false,
             failed: false,
             handshake_bytes: 0,
+            rustls_records: 0,
+            limit: None,
         }
     }
 
@@ -81,12 +93,32 @@ impl TlsStream {
         let chain = match &self.session {
             Session::Server(tls) => tls.peer_certificates(),
             Session::Client(tls) => tls.peer_certificates(),
+            Session::Records(records) => return records.certified(),
+            Session::Lost => None,
         };
         chain.is_some_and(|chain| !chain.is_empty())
     }
 
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
+    /// The limit that the peer went over, where it did.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        self.limit
+    }
+
+    /// What was agreed on with a client.
+    pub(crate) fn agreed(&self) -> Agreed {
+        match &self.session {
+            Session::Server(tls) => {
+                Agreed { version: tls.protocol_version(), suite: tls.negotiated_cipher_suite() }
+            }
+            Session::Records(records) => records.agreed(),
+            Session::Client(_) | Session::Lost => Agreed::default(),
+        }
+    }
+
+    /// Whether a client resumed a session; known right after the handshake.
+    pub(crate) fn is_resumed(&self) -> bool {
+        let Session::Server(tls) = &self.session else { return false };
+        tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// The protocol that ALPN chose.
@@ -94,6 +126,8 @@ impl TlsStream {
         match &self.session {
             Session::Server(tls) => tls.alpn_protocol(),
             Session::Client(tls) => tls.alpn_protocol(),
+            Session::Records(records) => records.alpn(),
+            Session::Lost => None,
         }
     }
 
@@ -135,7 +169,7 @@ impl TlsStream {
     ) -> Poll<Result<(), HandshakeError>> {
         loop {
             match self.step() {
-                Ok(Step::Again) => {}
+                Ok(Step::Again | Step::Opened(_)) => {}
                 Ok(Step::Open) => return Poll::Ready(Ok(())),
                 Ok(Step::Ended) => return Poll::Ready(Err(HandshakeError::Closed)),
                 Err(error) => {
@@ -215,8 +249,17 @@ impl TlsStream {
             if self.ended {
                 return Poll::Ready(Ok(0));
             }
-            match self.step().map_err(invalid)? {
+            let step = match self.open(into) {
+                Ok(step) => step,
+                Err(error) => {
+                    // The alert tells the peer; whether it arrives decides nothing.
+                    let _ = self.poll_flush(cx);
+                    return Poll::Ready(Err(error));
+                }
+            };
+            match step {
                 Step::Again => {}
+                Step::Opened(n) => return Poll::Ready(Ok(n)),
                 Step::Ended => self.ended = true,
                 Step::Open | Step::Handshaking => {
                     if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
@@ -258,7 +301,28 @@ impl TlsStream {
         n
     }
 
-    /// Opens at most one received record or seals one handshake message.
+    /// Opens at most one received record, into `into` where it has the room.
+    fn open(&mut self, into: &mut Lent) -> io::Result<Step> {
+        let Session::Records(records) = &mut self.session else {
+            return self.step().map_err(invalid);
+        };
+        let Some(sealed) = &mut self.sealed_in else { return Ok(Step::Open) };
+        open(records, sealed, into, &mut self.plain_in).map_err(|fault| {
+            self.plain_in.clear();
+            if let RecordFault::Peer(RecordError::TooManyIdle) = fault {
+                self.limit = Some(Limit::TlsIdleRecords);
+            }
+            if let RecordFault::Peer(error) = fault
+                && !self.failed
+            {
+                let _ = records.refuse(error, self.sealed_out.get_or_insert_with(Lent::take));
+            }
+            self.failed = true;
+            invalid(fault)
+        })
+    }
+
+    /// Has rustls open at most one received record or seal one handshake message.
     fn step(&mut self) -> Result<Step, rustls::Error> {
         let received = match &mut self.sealed_in {
             Some(buffer) => buffer.filled_mut(),
@@ -271,6 +335,7 @@ impl TlsStream {
             Session::Client(tls) => {
                 advance(tls.process_tls_records(received), &mut self.plain_in, &mut self.sealed_out)
             }
+            Session::Records(_) | Session::Lost => (0, Err(rustls::Error::HandshakeNotComplete)),
         };
         if let Some(buffer) = &mut self.sealed_in {
             buffer.consume(discard);
@@ -318,6 +383,23 @@ impl TlsStream {
 
     /// Seals one record's worth of plain text.
     fn seal(&mut self, plain: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let Session::Records(records) = &mut self.session else {
+            return self.seal_by_rustls(plain);
+        };
+        if !plain.is_empty() {
+            let out = self.sealed_out.get_or_insert_with(Lent::take);
+            if let Err(fault) = records.seal(plain, out) {
+                self.failed = true;
+                return Err(invalid(fault));
+            }
+        }
+        Ok(plain.len())
+    }
+
+    fn seal_by_rustls(&mut self, plain: &[u8]) -> io::Result<usize> {
         loop {
             let received = match &mut self.sealed_in {
                 Some(buffer) => buffer.filled_mut(),
@@ -336,18 +418,45 @@ impl TlsStream {
                     &mut self.plain_in,
                     &mut self.sealed_out,
                 ),
+                Session::Records(_) | Session::Lost => (0, Ok(Sealed::Refused)),
             };
             let (discard, sealed) = sealed;
             if let Some(buffer) = &mut self.sealed_in {
                 buffer.consume(discard);
             }
             match sealed.map_err(invalid)? {
-                Sealed::Done => return Ok(plain.len()),
+                Sealed::Done => {
+                    if !plain.is_empty() {
+                        self.take_records()?;
+                    }
+                    return Ok(plain.len());
+                }
                 Sealed::Again => {}
                 Sealed::Ended => self.ended = true,
                 Sealed::Refused => return Err(io::ErrorKind::BrokenPipe.into()),
             }
         }
+    }
+
+    /// Takes the keys from rustls where they can be taken. It has just sealed data; a record or a
+    /// message that it has begun to read stays in `sealed_in`, and it is left alone then.
+    fn take_records(&mut self) -> io::Result<()> {
+        let Session::Server(tls) = &self.session else { return Ok(()) };
+        self.rustls_records = (self.rustls_records + 1).min(RUSTLS_RECORDS);
+        if self.rustls_records < RUSTLS_RECORDS
+            || self.ended
+            || self.failed
+            || self.sealed_in.as_ref().is_some_and(|received| !received.is_empty())
+            || !Records::fit(tls)
+        {
+            return Ok(());
+        }
+        if let Session::Server(tls) = mem::replace(&mut self.session, Session::Lost) {
+            self.failed = true;
+            self.session = Session::Records(Records::take(tls).map_err(invalid)?);
+            self.failed = false;
+        }
+        Ok(())
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -374,6 +483,12 @@ impl TlsStream {
                 Session::Client(tls) => {
                     close(tls.process_tls_records(&mut []), &mut self.sealed_out)
                 }
+                Session::Records(records) => {
+                    let out = self.sealed_out.get_or_insert_with(Lent::take);
+                    // Where no number is left, the end looks like a cut, which is the safe side.
+                    let _ = records.close(out);
+                }
+                Session::Lost => {}
             }
         }
         ready!(self.poll_flush(cx))?;
@@ -395,104 +510,36 @@ impl TlsStream {
     }
 }
 
-fn invalid(error: rustls::Error) -> io::Error {
+fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// One step of either end.
-fn advance<D>(
-    status: UnbufferedStatus<'_, '_, D>,
+/// Opens the first record of `sealed`, into `into` where it has the room, else into `plain`.
+fn open(
+    records: &mut Records,
+    sealed: &mut Lent,
+    into: &mut Lent,
     plain: &mut Vec<u8>,
-    out: &mut Option<Lent>,
-) -> (usize, Result<Step, rustls::Error>) {
-    let mut discard = status.discard;
-    let step = match status.state {
-        Err(error) => Err(error),
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-            let mut result = Ok(Step::Again);
-            while let Some(record) = traffic.next_record() {
-                match record {
-                    Ok(record) => {
-                        discard += record.discard;
-                        plain.extend_from_slice(record.payload);
-                    }
-                    Err(error) => {
-                        result = Err(error);
-                        break;
-                    }
-                }
+) -> Result<Step, RecordFault> {
+    let Some(record) = tls_record::first(sealed.filled())? else { return Ok(Step::Open) };
+    let (bytes, len) = (record.bytes(), record.sealed.len());
+    let step = if let Some(room) = into.space().get_mut(..len) {
+        match records.open(&record, room)? {
+            Content::Closed => Step::Ended,
+            Content::Data(n @ 1..) => {
+                into.fill(n);
+                Step::Opened(n)
             }
-            result
+            _ => Step::Again,
         }
-        Ok(ConnectionState::EncodeTlsData(mut message)) => {
-            let out = out.get_or_insert_with(Lent::take);
-            let mut sealed = message.encode(out.room(1024));
-            if let Err(EncodeError::InsufficientSize(size)) = &sealed {
-                sealed = message.encode(out.room(size.required_size));
-            }
-            out.fill(sealed.unwrap_or(0));
-            Ok(Step::Again)
-        }
-        Ok(ConnectionState::TransmitTlsData(flight)) => {
-            // The bytes wait in `out`, which is always sent before anything is awaited.
-            flight.done();
-            Ok(Step::Again)
-        }
-        Ok(ConnectionState::BlockedHandshake) => Ok(Step::Handshaking),
-        Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Open),
-        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Ended),
-        // Early data is never offered (max_early_data_size is 0).
-        Ok(_) => Err(rustls::Error::General("unexpected TLS state".into())),
+    } else {
+        plain.resize(len, 0);
+        let content = records.open(&record, plain)?;
+        plain.truncate(if let Content::Data(n) = content { n } else { 0 });
+        if content == Content::Closed { Step::Ended } else { Step::Again }
     };
-    (discard, step)
-}
-
-enum Sealed {
-    Done,
-    Again,
-    Ended,
-    Refused,
-}
-
-/// Seals `plain` where the connection is open for it.
-fn seal<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    plain: &[u8],
-    opened: &mut Vec<u8>,
-    out: &mut Option<Lent>,
-) -> (usize, Result<Sealed, rustls::Error>) {
-    match status.state {
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            let out = out.get_or_insert_with(Lent::take);
-            // Header, explicit nonce or content type, and tag of one record.
-            let mut sealed = traffic.encrypt(plain, out.room(plain.len() + 64));
-            if let Err(EncryptError::InsufficientSize(size)) = &sealed {
-                sealed = traffic.encrypt(plain, out.room(size.required_size));
-            }
-            out.fill(sealed.as_ref().copied().unwrap_or(0));
-            let sealed = sealed.map(|_| Sealed::Done).unwrap_or(Sealed::Refused);
-            (status.discard, Ok(sealed))
-        }
-        Ok(ConnectionState::Closed) => (status.discard, Ok(Sealed::Refused)),
-        _ => {
-            let (discard, step) = advance(status, opened, out);
-            let sealed = step.map(|step| match step {
-                Step::Ended => Sealed::Ended,
-                Step::Handshaking => Sealed::Refused,
-                Step::Again | Step::Open => Sealed::Again,
-            });
-            (discard, sealed)
-        }
-    }
-}
-
-/// Seals a close_notify where one may be sent.
-fn close<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut Option<Lent>) {
-    if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-        let out = out.get_or_insert_with(Lent::take);
-        let n = traffic.queue_close_notify(out.room(64)).unwrap_or(0);
-        out.fill(n);
-    }
+    sealed.consume(bytes);
+    Ok(step)
 }
 
 /// Why a handshake came to nothing.

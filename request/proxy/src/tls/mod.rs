@@ -1,12 +1,17 @@
 //! Stage 3: TLS of both sides over rustls' unbuffered connections.
 //!
 //! The handshake rules are rustls'; which bytes are read and written when is decided here, so
-//! that an idle connection holds no buffer and a flight is one write.
+//! that an idle connection holds no buffer and a flight is one write. Records of clients that
+//! stay are sealed and opened here (`record.rs`).
 
 pub(crate) mod client;
 mod io;
+mod record;
 mod server;
+#[cfg(test)]
+mod testing;
 mod tickets;
+mod unbuffered;
 
 pub(crate) use io::{HandshakeError, Session, TlsStream};
 pub use server::TlsError;

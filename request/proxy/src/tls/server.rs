@@ -192,6 +192,8 @@ pub(crate) fn server_config(
     config.max_early_data_size = 0;
     config.ignore_client_order = false;
     config.send_half_rtt_data = false;
+    // `record.rs` takes the keys of a connection that stays.
+    config.enable_secret_extraction = true;
     Ok(ServerTls { config: Arc::new(config), names, tickets })
 }
 
