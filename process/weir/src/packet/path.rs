@@ -42,7 +42,7 @@ pub(crate) struct PacketPath {
 struct Held {
     config: PacketConfig,
     /// Holds the lock of the pins.
-    _loaded: Loaded,
+    loaded: Loaded,
     tables: Tables,
     counters: Counters,
     shield: Shield,
@@ -181,28 +181,28 @@ impl Held {
         let mut loaded = packet_loader::load(&home, EMBEDDED, &settings, &capacities)?;
         let mut tables = loaded.tables()?;
         let mut shield = Shield::open(&loaded, rules::options(config)).context(SHIELD)?;
-        let mut fill = || {
-            publish(&mut tables, image, number)?;
+        let mut fill = |loaded: &Loaded| {
+            publish(loaded, &mut tables, image, number)?;
             rules::install(&mut shield, config).context(SHIELD)
         };
         // New tables are filled before a packet meets them; those that packets meet already change
         // once it is known that the programs can be where they are wanted.
         if loaded.starts_empty() {
-            fill()?;
+            fill(&loaded)?;
             go_live(&mut loaded, config)?;
         } else {
             go_live(&mut loaded, config)?;
-            fill()?;
+            fill(&loaded)?;
         }
         let counters = Counters::open(&home)?;
-        Ok(Self { config: config.clone(), _loaded: loaded, tables, counters, shield })
+        Ok(Self { config: config.clone(), loaded, tables, counters, shield })
     }
 
     fn change(&mut self, config: &PacketConfig, image: &Image) -> anyhow::Result<()> {
         if config.shield_rules != self.config.shield_rules {
             rules::install(&mut self.shield, config).context(SHIELD)?;
         }
-        if let Err(error) = publish(&mut self.tables, image, 0) {
+        if let Err(error) = publish(&self.loaded, &mut self.tables, image, 0) {
             // Rules and tables are in force together or not at all.
             rules::install(&mut self.shield, &self.config).context(SHIELD)?;
             return Err(error);
@@ -296,13 +296,18 @@ pub(super) fn interface(name: &str) -> PacketInterface {
 }
 
 /// Puts tables in force, unless they are, under a number that is above those before and `earlier`.
-fn publish(tables: &mut Tables, image: &Image, earlier: u64) -> anyhow::Result<()> {
+fn publish(
+    loaded: &Loaded,
+    tables: &mut Tables,
+    image: &Image,
+    earlier: u64,
+) -> anyhow::Result<()> {
     let before = tables.descriptor();
     if before.generation != 0 && before.checksum == image.checksum {
         return Ok(());
     }
     let number = before.generation.max(earlier).saturating_add(1);
-    let published = tables.publish(number, image)?;
+    let published = loaded.publish(tables, number, image)?;
     operator_log::info(
         "packet_tables",
         "forwarding tables are in force",
