@@ -3,10 +3,12 @@
 
 use packet_abi::verdict::Reason;
 use packet_loader::Mode;
-use packet_loader::shield::{Action, Match, Options, Range, Rule, Shield, pinned};
+use packet_loader::shield::{
+    Action, Limit, Match, Options, Per, Range, Rate, Rule, Shield, pinned,
+};
 
 use crate::flood::wait_until;
-use crate::world::{VIP, image, within};
+use crate::world::{VIP, image, tool, within};
 use crate::{counted, start};
 
 fn drop_port(name: &str, port: u16) -> Rule {
@@ -49,5 +51,58 @@ fn shield_rules_outlive_the_process() {
         assert_eq!(shield.counters().unwrap()[0].1.dropped_packets, 4);
         let counts = pinned::counters(&home, &["discard", "echo"]).unwrap();
         assert_eq!((counts[0].1.unwrap().dropped_packets, counts[1].1), (4, None));
+    });
+}
+
+/// Packets of a client in the test below: far more than its burst, in far less than a second.
+const SENT: u64 = 100;
+
+#[test]
+fn what_a_rate_does_not_cover_is_counted_as_limited() {
+    within("what_a_rate_does_not_cover_is_counted_as_limited", |world| {
+        let home = world.home();
+        let mut loaded = start(&home);
+        loaded.tables().unwrap().publish(1, &image(1)).unwrap();
+        let mut shield = Shield::open(&loaded, Options::default()).unwrap();
+        let rate = Rate { per_second: 1, burst: 5 };
+        let limit = Limit { packets: Some(rate), octets: None, per: Per::Source };
+        shield.install(&[Rule::new("each", Match::default(), Action::Limit(limit))]).unwrap();
+        loaded.go_live(&["edge0"], Mode::Native).unwrap();
+        let started = std::time::Instant::now();
+        let socket = world.router_socket("192.0.2.254:0");
+        for _ in 0..SENT {
+            socket.send_to(b"here", (VIP, 9)).unwrap();
+        }
+        let passed = || counted(&home, Reason::LocalOnlyHop);
+        wait_until("all", || counted(&home, Reason::ShieldLimit) + passed() == SENT);
+        let refilled = started.elapsed().as_secs() + 1;
+        assert!((5..=5 + refilled).contains(&passed()), "{} in {refilled} s", passed());
+        assert_eq!(counted(&home, Reason::ShieldRule), 0);
+        let counts = shield.counters().unwrap()[0].1;
+        assert_eq!(counts.limited_packets, counted(&home, Reason::ShieldLimit));
+    });
+}
+
+#[test]
+fn spoofed_sources_are_dropped_before_any_rule() {
+    within("spoofed_sources_are_dropped_before_any_rule", |world| {
+        let home = world.home();
+        tool("sysctl -qw net.ipv4.conf.all.forwarding=1");
+        let mut loaded = start(&home);
+        loaded.tables().unwrap().publish(1, &image(1)).unwrap();
+        let options = Options { reverse_path: true, ..Options::default() };
+        let mut shield = Shield::open(&loaded, options).unwrap();
+        let all = Rule::new("all", Match::default(), Action::Pass);
+        shield.install(&[all]).unwrap();
+        loaded.go_live(&["edge0"], Mode::Native).unwrap();
+        // An address that the router has, and the edge no way to.
+        world.router(|| tool("ip address add 198.51.100.9/32 dev wire0"));
+        let spoofed = world.router_socket("198.51.100.9:0");
+        let honest = world.router_socket("192.0.2.254:0");
+        spoofed.send_to(b"here", (VIP, 9)).unwrap();
+        honest.send_to(b"here", (VIP, 9)).unwrap();
+        wait_until("a pass", || counted(&home, Reason::LocalOnlyHop) == 1);
+        wait_until("a drop", || counted(&home, Reason::ShieldSpoofed) == 1);
+        assert_eq!(shield.counters().unwrap()[0].1.matched_packets, 1);
     });
 }

@@ -55,6 +55,9 @@ fn inside() {
         ip(&format!("addr add {v4} dev {name}"));
         ip(&format!("addr add {v6} dev {name} nodad"));
     }
+    for route in ["10.8.0.0/16 via 10.1.0.9", "2001:db8:8::/48 via 2001:db8:1::9"] {
+        ip(&format!("route add {route}"));
+    }
     let index = |name: &str| -> u32 {
         fs::read_to_string(format!("/proc/net/dev_snmp6/{name}"))
             .unwrap()
@@ -92,19 +95,31 @@ fn rows(d1: u32, d2: u32) -> Vec<Row> {
     let v4 = |source| Frame { source, destination: 0x0a01_0001, ..Frame::default() };
     let net = 0x2001_0db8_0001_0000_0000_0000_0000_0000_u128;
     let v6 = |source| Frame { v6: true, source, destination: net | 1, ..Frame::default() };
+    let far = 0x2001_0db8_0008_0000_0000_0000_0000_0000_u128;
     let link = (0xfe80_u128 << 112) | 9;
     let solicit = |source| Frame { protocol: 58, payload: vec![135, 0, 0, 0], ..v6(source) };
+    let advert =
+        Frame { protocol: 58, payload: vec![136, 0, 0, 0], destination: link, ..v6(net | 9) };
+    let question = Frame { destination: (0xff02_u128 << 112) | 1, ..solicit(net | 9) };
     let tagged = Frame { tags: 1, ..v4(0x0a01_0009) };
     vec![
         ("a neighbour by its own interface", v4(0x0a01_0009), d1, false),
         ("a neighbour by another interface", v4(0x0a01_0009), d2, true),
         ("a source without a route", v4(0x0a09_0909), d1, true),
+        ("a source behind a router", v4(0x0a08_0009), d1, false),
+        ("a source behind a router by another interface", v4(0x0a08_0009), d2, true),
         ("an address of this host as the source", v4(0x0a01_0001), d1, true),
         ("a multicast source", v4(0xe000_0001), d1, true),
         ("a tagged packet, whose interface is another", tagged, d2, false),
         ("an IPv6 neighbour by its own interface", v6(net | 9), d1, false),
         ("an IPv6 neighbour by another interface", v6(net | 9), d2, true),
         ("an IPv6 source without a route", v6((0xfd00_u128 << 112) | 9), d1, true),
+        ("an IPv6 source behind a router", v6(far | 9), d1, false),
+        ("an IPv6 source behind a router by another interface", v6(far | 9), d2, true),
+        ("an IPv6 neighbour's answer to a link-local address", advert.clone(), d1, false),
+        ("the same by another interface", advert, d2, true),
+        ("an IPv6 neighbour's question to everybody", question.clone(), d1, false),
+        ("the same by another interface", question, d2, true),
         ("a neighbour solicitation of a link-local source", solicit(link), d2, false),
         ("a neighbour solicitation of the unspecified source", solicit(0), d2, false),
         ("UDP from the unspecified source", v6(0), d2, true),

@@ -44,6 +44,7 @@ impl Emitter<'_> {
         self.asm.store(Size::B, FP, base, AF_INET6);
         self.asm.load(Size::D, R1, FP, at(slot::SOURCE_HIGH));
         self.asm.load(Size::D, R2, FP, at(slot::DESTINATION_HIGH));
+        self.forget_own_link();
         for (reg, offset) in [(R2, 16), (R4, 24), (R1, 32), (R3, 40)] {
             self.asm.big_endian(reg, 64);
             self.asm.store(Size::D, FP, base + offset, reg);
@@ -67,6 +68,23 @@ impl Emitter<'_> {
         self.asm.bind(bad);
         self.drop_for(Reason::ShieldSpoofed);
         self.asm.bind(good);
+    }
+
+    /// From a link-local or multicast address the kernel finds no route to anywhere, which is no
+    /// proof of a lie either: neighbours are answered at the one and asked at the other. The
+    /// question then leaves open from where. `r2` and `r4` are the destination.
+    fn forget_own_link(&mut self) {
+        let (forget, keep) = (self.asm.label(), self.asm.label());
+        for (shift, prefix) in [(54, 0xfe80 >> 6), (56, 0xff)] {
+            self.asm.mov(R0, R2);
+            self.asm.alu(Op::Rsh, R0, shift);
+            self.asm.jump_if(If::Eq, R0, prefix, forget);
+        }
+        self.asm.jump(keep);
+        self.asm.bind(forget);
+        self.asm.mov(R2, 0);
+        self.asm.mov(R4, 0);
+        self.asm.bind(keep);
     }
 
     /// Neighbour discovery speaks from `fe80::/10` and `::`, which no route leads to. Keeps `r3`
