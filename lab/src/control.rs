@@ -14,14 +14,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::board::Board;
-use crate::lab::{Lab, Setup, Step};
+use crate::lab::Lab;
 use crate::page;
 use crate::server::{Programs, READY_LIMIT};
-use crate::traffic::{Load, Traffic};
+use crate::setup::Setup;
+use crate::step::Step;
+use crate::traffic::{Load, PATIENT, Traffic};
 
 /// Flows of each family.
-const LOAD: Load =
-    Load { streams: 10, arrivals: true, flows: 5, quic: 4, tls: 4, lifetime: Some(250) };
+const LOAD: Load = Load {
+    streams: 10,
+    arrivals: true,
+    flows: 5,
+    quic: 4,
+    tls: 4,
+    lifetime: Some(250),
+    patience: PATIENT,
+};
 /// Between two looks at whether the run is up.
 const LOOK: Duration = Duration::from_millis(50);
 /// A run is up after its programs are: several servers, one after the other.

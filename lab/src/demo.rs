@@ -8,14 +8,23 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::board::Board;
-use crate::lab::{Lab, Setup, Step};
+use crate::lab::Lab;
 use crate::page;
 use crate::server::Programs;
-use crate::traffic::{Load, Traffic};
+use crate::setup::Setup;
+use crate::step::Step;
+use crate::traffic::{Load, PATIENT, Traffic};
 
 /// Flows of each family; those that last end after a while, so that one sees where new ones land.
-const LOAD: Load =
-    Load { streams: 10, arrivals: true, flows: 5, quic: 4, tls: 4, lifetime: Some(120) };
+const LOAD: Load = Load {
+    streams: 10,
+    arrivals: true,
+    flows: 5,
+    quic: 4,
+    tls: 4,
+    lifetime: Some(120),
+    patience: PATIENT,
+};
 /// Between two frames of the terminal.
 const FRAME: Duration = Duration::from_millis(250);
 /// Rounds of every flow between two acts: a few seconds.

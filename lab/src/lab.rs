@@ -1,7 +1,6 @@
 //! A run: the network, its servers and what runs on them; and what can be done to them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -9,154 +8,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::{self, Fleet, State};
-use crate::fault::flood::Flood;
+use crate::fault::flood::{Flood, Kind};
 use crate::fault::loss::Loss;
 use crate::fault::relay::{Disturbance, Relay};
 use crate::guard::Guard;
-use crate::network::{CLIENT_MTU, FLEET_MTU, Network, SERVERS_AT_FIRST, server_name};
+use crate::network::{Network, SERVERS_AT_FIRST, server_name};
 use crate::origin;
-use crate::server::{Programs, Server};
-use crate::tool;
+use crate::server::{Programs, Server, Site};
+use crate::setup::{Cookies, Setup, Tables, Way};
+use crate::step::Step;
 use crate::traffic::{Traffic, tls};
-
-/// How flows get to servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// The router sends every VIP to server 1; no program is involved.
-    Routed,
-    /// The router spreads VIPs over all servers, and their programs do the rest.
-    Directed,
-}
-
-/// What a run is made with.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    /// How flows get to servers.
-    pub way: Way,
-    /// MTU of the servers' links. Octets.
-    pub mtu: u16,
-    /// Whether servers send to each other over IPv6.
-    pub outer_v6: bool,
-    /// Whether SYNs are answered with cookies by the programs.
-    pub cookies: bool,
-}
-
-/// Where a kernel with BPF has a place for its file system.
-const BPF: &str = "/sys/fs/bpf";
-
-impl Setup {
-    /// Programs, and links with room for their headers.
-    pub const DIRECTED: Self =
-        Self { way: Way::Directed, mtu: FLEET_MTU, outer_v6: false, cookies: false };
-    /// Programs, and links without that room.
-    pub const NARROW: Self = Self { mtu: CLIENT_MTU, ..Self::DIRECTED };
-    /// Programs that send to each other over IPv6.
-    pub const OUTER_V6: Self = Self { outer_v6: true, ..Self::DIRECTED };
-    /// Programs that answer SYNs with cookies.
-    pub const COOKIES: Self = Self { cookies: true, ..Self::DIRECTED };
-    /// No programs.
-    pub const ROUTED: Self = Self { way: Way::Routed, ..Self::DIRECTED };
-}
-
-impl Setup {
-    /// What this machine lacks for such a run, for people; `None` where nothing is missing.
-    #[must_use]
-    pub fn missing(&self) -> Option<String> {
-        if !rustix::process::geteuid().is_root() {
-            return Some("network namespaces need root".to_owned());
-        }
-        let absent = tool::NEEDED.iter().find(|(name, _)| tool::which(name).is_none());
-        if let Some((name, package)) = absent {
-            return Some(format!("{name} is not installed (package {package})"));
-        }
-        if self.way == Way::Directed && !Path::new(BPF).is_dir() {
-            return Some(format!("the kernel has no BPF ({BPF} is missing)"));
-        }
-        let probe = format!("weirlab-{}-probe", std::process::id());
-        match tool::run(&format!("ip netns add {probe}")) {
-            Ok(_) => tool::run(&format!("ip netns del {probe}")).err(),
-            Err(error) => Some(error),
-        }
-        .map(|error| format!("no network namespace can be made: {error:#}"))
-    }
-}
-
-/// One thing that is done to the fleet or to the way.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
-    /// Every open flow makes as many more rounds.
-    Rounds(u64),
-    /// A server that was not there gets flows.
-    Add(u16),
-    /// A server keeps its flows and gets no new ones.
-    Drain(u16),
-    /// A draining server gets new flows again.
-    Undrain(u16),
-    /// Flows of a server end; others begin, elsewhere.
-    Leave(u16),
-    /// A server is taken out: of the router, of the tables, and its programs end.
-    Remove(u16),
-    /// Every process of a server is killed and its link goes down; the tables learn of it.
-    Crash(u16),
-    /// The router spreads by another order and other weights.
-    Rehash,
-    /// The daemons of the packet path are killed; what they attached stays.
-    KillLoaders,
-    /// They are started again and take over what is attached.
-    StartLoaders,
-    /// They are replaced, programs and all.
-    UpgradeLoaders,
-    /// Two tables replace each other as many times.
-    SwapTables(u16),
-    /// A share of all packets to servers and clients is lost. In thousandths.
-    Lose(u16),
-    /// Packets are held up, overtake each other, and some come twice.
-    Disturb,
-    /// Floods come beside the good traffic.
-    Flood,
-    /// Loss, disturbance and floods end.
-    Calm,
-    /// Each proxy hands over to a new process.
-    UpgradeProxies,
-}
-
-/// Each step that can be typed, and what stands behind it.
-pub const WORDS: &str = "add ID, drain ID, undrain ID, leave ID, remove ID, crash ID, rehash, \
-     kill-loaders, start-loaders, upgrade-loaders, swap-tables TIMES, lose THOUSANDTHS, disturb, \
-     flood, calm, upgrade-proxies";
-
-impl Step {
-    /// The step of words such as `drain 2`.
-    ///
-    /// # Errors
-    /// Names the words that there are.
-    pub fn parse(words: &[&str]) -> Result<Self> {
-        let (name, number) = match words {
-            [name] => (*name, None),
-            [name, number] => (*name, number.parse().ok()),
-            _ => ("", None),
-        };
-        Ok(match (name, number) {
-            ("add", Some(id)) => Self::Add(id),
-            ("drain", Some(id)) => Self::Drain(id),
-            ("undrain", Some(id)) => Self::Undrain(id),
-            ("leave", Some(id)) => Self::Leave(id),
-            ("remove", Some(id)) => Self::Remove(id),
-            ("crash", Some(id)) => Self::Crash(id),
-            ("rehash", None) => Self::Rehash,
-            ("kill-loaders", None) => Self::KillLoaders,
-            ("start-loaders", None) => Self::StartLoaders,
-            ("upgrade-loaders", None) => Self::UpgradeLoaders,
-            ("swap-tables", Some(times)) => Self::SwapTables(times),
-            ("lose", Some(thousandths)) => Self::Lose(thousandths),
-            ("disturb", None) => Self::Disturb,
-            ("flood", None) => Self::Flood,
-            ("calm", None) => Self::Calm,
-            ("upgrade-proxies", None) => Self::UpgradeProxies,
-            _ => bail!("`{}` is no fault; there are: {WORDS}", words.join(" ")),
-        })
-    }
-}
+use crate::wire;
 
 /// What `Disturb` does: within the bound after which datagrams are sent again, and enough that
 /// segments of one round overtake each other.
@@ -180,7 +42,6 @@ pub struct Lab {
     setup: Setup,
     fleet: Fleet,
     spread: Vec<(u16, u8)>,
-    proxy: Vec<PathBuf>,
     reasons: BTreeMap<String, u64>,
     loss: Option<Loss>,
     relay: Option<Relay>,
@@ -196,7 +57,7 @@ impl Lab {
     /// When rights, tools or programs are missing.
     pub fn up(programs: &Programs, setup: Setup) -> Result<Self> {
         let guard = Guard::start(&programs.lab)?;
-        let network = Network::make(guard.run(), setup.mtu)?;
+        let network = Network::make(guard.run(), &setup)?;
         origin::start(&network.origin)?;
         let identity = rcgen::generate_simple_self_signed([tls::HOST.to_owned()])
             .context("making the lab's certificate")?;
@@ -204,22 +65,29 @@ impl Lab {
         std::fs::write(&certificate, identity.cert.pem())?;
         std::fs::write(&key, identity.signing_key.serialize_pem())?;
         let trust = tls::trust(identity.cert.der().clone())?;
-        let (mut servers, mut proxy) = (Vec::new(), Vec::new());
+        if setup.tables != Tables::TwoSlot {
+            wire::watch(&network.router, setup.outer_v6)?;
+        }
+        let mut servers = Vec::new();
         for (id, space) in (1..).zip(&network.servers) {
-            if setup.cookies {
+            if setup.cookies != Cookies::Off {
                 // Cookies for every SYN, and timestamps in which they may carry options.
                 space.set(&[("ipv4/tcp_syncookies", "2"), ("ipv4/tcp_timestamps", "2")])?;
             }
-            let server = Server::new(id, space.clone(), &guard.folder(), programs.clone())?;
-            proxy.push(server.write("proxy.toml", &config::proxy(&certificate, &key))?);
-            servers.push(server);
+            let site = Site {
+                sockets: network.sockets.get(servers.len()).cloned(),
+                proxy: config::proxy(&certificate, &key),
+                joined: setup.joined,
+            };
+            let folder = guard.folder();
+            servers.push(Server::new(id, space.clone(), site, &folder, programs.clone())?);
         }
         let first = 1..=SERVERS_AT_FIRST;
         let fleet = Fleet {
             members: first.clone().map(|id| (id, State::Active)).collect(),
-            outer_v6: setup.outer_v6,
-            mtu: setup.mtu,
-            cookies: setup.cookies,
+            setup,
+            wary: false,
+            resized: false,
         };
         let mut lab = Self {
             network,
@@ -229,7 +97,6 @@ impl Lab {
             setup,
             fleet,
             spread: Vec::new(),
-            proxy,
             reasons: BTreeMap::new(),
             loss: None,
             relay: None,
@@ -250,20 +117,18 @@ impl Lab {
 
     /// Starts everything on servers, and waits until it serves.
     fn start(&mut self, ids: &[u16]) -> Result<()> {
+        let fleet = (self.setup.way == Way::Directed).then(|| self.fleet.clone());
+        if let Some(fleet) = &fleet {
+            // What takes longest begins first.
+            ids.iter().try_for_each(|id| self.server(*id)?.spawn_packet(fleet))?;
+        }
         for id in ids {
-            let file = self.proxy.get(usize::from(*id) - 1).cloned().unwrap_or_default();
             let server = self.server(*id)?;
-            server.start_proxy(&file)?;
+            server.start_proxy()?;
             server.start_service()?;
         }
-        if self.setup.way == Way::Directed {
-            let fleet = self.fleet.clone();
-            for id in ids {
-                self.server(*id)?.spawn_packet(&fleet)?;
-            }
-            for id in ids {
-                self.server(*id)?.wait_packet()?;
-            }
+        if fleet.is_some() {
+            ids.iter().try_for_each(|id| self.server(*id)?.wait_packet())?;
         }
         ids.iter().try_for_each(|id| self.server(*id)?.wait_proxy())
     }
@@ -307,18 +172,22 @@ impl Lab {
                 self.living(|server| server.stop_packet())?;
                 self.start_loaders()
             }
+            Step::ResizeMaps => self.resize_maps(),
             Step::SwapTables(times) => self.swap_tables(times),
             Step::Lose(thousandths) => self.lose(thousandths),
             Step::Disturb => {
                 self.relay = Some(Relay::start(&self.network.router, DISTURBANCE)?);
                 Ok(())
             }
-            Step::Flood => {
-                self.flood = Some(Flood::start(&self.network.router)?);
-                Ok(())
+            Step::Flood => self.flood(Kind::Mixed),
+            Step::FloodSyns => self.flood(Kind::Syns),
+            Step::Cookies => {
+                self.fleet.wary = true;
+                self.publish()
             }
+            Step::Renew => traffic.renew(),
             Step::Calm => self.calm(),
-            Step::UpgradeProxies => self.at_once(|server| server.upgrade_proxy().map(drop)),
+            Step::UpgradeProxies => self.at_once(Server::upgrade_proxy).map(drop),
         }
     }
 
@@ -337,21 +206,18 @@ impl Lab {
     fn publish(&mut self) -> Result<()> {
         let fleet = self.fleet.clone();
         self.at_once(|server| server.reload_packet(&fleet))?;
-        self.agree()
+        self.agree().map(drop)
     }
 
-    /// Waits until the tables of all living servers are the same.
-    fn agree(&mut self) -> Result<()> {
-        let mut tables = Vec::new();
-        self.living(|server| {
-            tables.push(server.table()?);
-            Ok(())
-        })?;
+    /// Looks whether the tables of all living servers are the same; gives how often each has
+    /// written tables.
+    fn agree(&self) -> Result<Vec<u64>> {
+        let tables = self.at_once(Server::table)?;
         match tables.split_first() {
-            Some((first, rest)) if rest.iter().any(|table| table != first) => {
+            Some(((first, _), rest)) if rest.iter().any(|(table, _)| table != first) => {
                 bail!("servers have different tables: {tables:?}")
             }
-            _ => Ok(()),
+            _ => Ok(tables.into_iter().map(|(_, written)| written).collect()),
         }
     }
 
@@ -403,19 +269,46 @@ impl Lab {
         let fleet = self.fleet.clone();
         self.living(|server| server.spawn_packet(&fleet))?;
         self.living(|server| server.wait_packet())?;
-        self.agree()
+        self.agree().map(drop)
+    }
+
+    /// Gives each server maps of other sizes: every other one by a new process, the rest by a
+    /// reload. Their tables must then have been written anew, and be the same.
+    fn resize_maps(&mut self) -> Result<()> {
+        let before = self.agree()?;
+        self.fleet.resized = true;
+        let fleet = self.fleet.clone();
+        let (reloaded, replaced): (Vec<u16>, Vec<u16>) =
+            self.alive().into_iter().partition(|id| id % 2 == 0);
+        for id in &replaced {
+            self.server(*id)?.stop_packet()?;
+            self.server(*id)?.spawn_packet(&fleet)?;
+        }
+        reloaded.iter().try_for_each(|id| self.server(*id)?.reload_packet(&fleet))?;
+        replaced.iter().try_for_each(|id| self.server(*id)?.wait_packet())?;
+        let after = self.agree()?;
+        match before.iter().zip(&after).all(|(before, after)| before < after) {
+            true => Ok(()),
+            false => bail!("tables were taken over into maps of other sizes: {before:?} {after:?}"),
+        }
+    }
+
+    fn flood(&mut self, kind: Kind) -> Result<()> {
+        self.flood = Some(Flood::start(&self.network.router, kind)?);
+        Ok(())
     }
 
     /// Does something on every living server at once, where each would wait for its turn on the
     /// machine.
-    fn at_once(&self, work: impl Fn(&Server) -> Result<()> + Sync) -> Result<()> {
+    fn at_once<T: Send>(&self, work: impl Fn(&Server) -> Result<T> + Sync) -> Result<Vec<T>> {
         let (living, work) = (self.alive(), &work);
         thread::scope(|scope| {
             let servers = self.servers.iter().filter(|server| living.contains(&server.id));
             let threads: Vec<_> = servers.map(|server| scope.spawn(move || work(server))).collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread.join().map_err(|_| anyhow!("work on a server panicked"))?
-            })
+            let done = threads
+                .into_iter()
+                .map(|thread| thread.join().map_err(|_| anyhow!("work on a server panicked"))?);
+            done.collect()
         })
     }
 
@@ -462,7 +355,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Packets by reason, over all servers that were there.
+    /// Packets by reason, over all servers that were there, and on the wire between them where that
+    /// is watched.
     ///
     /// # Errors
     /// When a server does not tell.
@@ -471,27 +365,9 @@ impl Lab {
         for id in self.alive() {
             self.count(id)?;
         }
+        if self.setup.tables != Tables::TwoSlot {
+            self.reasons.extend(wire::counted(&self.network.router, self.setup.outer_v6)?);
+        }
         Ok(std::mem::replace(&mut self.reasons, before))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_that_is_told_is_a_step() {
-        for usage in WORDS.split(", ") {
-            let words: Vec<String> = usage.split(' ').map(str::to_lowercase).collect();
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let typed = match words.as_slice() {
-                [name, _] => vec![*name, "2"],
-                more => more.to_vec(),
-            };
-            assert!(Step::parse(&typed).is_ok(), "{usage}");
-        }
-        for wrong in [&["drain"][..], &["drain", "x"], &["rehash", "2"], &["help"], &[]] {
-            assert!(Step::parse(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

@@ -26,5 +26,8 @@ pub mod page;
 pub mod scenario;
 pub mod server;
 pub mod service;
+pub mod setup;
+pub mod step;
 pub mod tool;
 pub mod traffic;
+pub mod wire;

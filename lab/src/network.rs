@@ -12,10 +12,16 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use packet_loader::sys::bpf::{self, Code, place, program};
+use packet_loader::sys::netlink;
 
 use crate::namespace::Namespace;
+use crate::setup::Setup;
 
 /// Servers there are links for; the last is the spare that a scenario adds.
 pub const SERVERS: u16 = 5;
@@ -35,6 +41,28 @@ pub const ORIGIN: Ipv4Addr = Ipv4Addr::new(10, 66, 100, 2);
 pub const CLIENT_MTU: u16 = 1500;
 /// MTU between servers, so that a full packet fits with its outer headers. Octets.
 pub const FLEET_MTU: u16 = 1600;
+
+/// Sources that no client has, of which floods claim to come (RFC 6598).
+pub const BOGONS_V4: &str = "100.64.0.0/10";
+/// The same of IPv6.
+pub const BOGONS_V6: &str = "2001:db8:dead::/48";
+
+/// In the driver (`XDP_FLAGS_DRV_MODE`).
+const NATIVE: u32 = 1 << 2;
+/// Settings of a namespace that takes packets for VIPs on its link.
+const TAKES_VIPS: [(&str, &str); 4] = [
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/eth0/rp_filter", "0"),
+    // A local route makes an IPv4 address one that can be bound, but not an IPv6 address.
+    ("ipv6/ip_nonlocal_bind", "1"),
+];
+/// Settings of a namespace that forwards.
+const FORWARDS: [(&str, &str); 2] =
+    [("ipv4/conf/all/forwarding", "1"), ("ipv6/conf/all/forwarding", "1")];
+/// The routes by which VIPs are a namespace's own.
+const LOCAL_VIPS: &str =
+    "route add local 203.0.113.0/24 dev lo\nroute add local 2001:db8:113::/48 dev lo\n";
 
 /// A client's family: client 1 speaks IPv4, client 2 speaks IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +110,18 @@ pub fn server_address_v6(id: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd66, id, 0, 0, 0, 0, 0, 2)
 }
 
+/// The IPv4 address of a server's sockets, where they are in a namespace of their own.
+#[must_use]
+pub fn sockets_address(id: u16) -> Ipv4Addr {
+    let third = u8::try_from(id).unwrap_or(u8::MAX);
+    Ipv4Addr::new(10, 67, third, 2)
+}
+
 /// The server whose own address this is.
 #[must_use]
 pub fn server_of(address: IpAddr) -> Option<u16> {
     let IpAddr::V4(address) = address.to_canonical() else { return None };
-    (1..=SERVERS).find(|id| server_address(*id) == address)
+    (1..=SERVERS).find(|id| [server_address(*id), sockets_address(*id)].contains(&address))
 }
 
 /// The name of a server's namespace and of the router's link to it.
@@ -106,6 +141,10 @@ pub struct Network {
     pub origin: Namespace,
     /// Server 1 first.
     pub servers: Vec<Namespace>,
+    /// Where the servers' sockets are, server 1 first; none where they are where the links are.
+    pub sockets: Vec<Namespace>,
+    /// Keeps the programs at the router's ends of the servers' links.
+    polled: Arc<Vec<OwnedFd>>,
 }
 
 /// One link of the router: the name of its end, and what is different about it.
@@ -135,18 +174,23 @@ impl Link {
 }
 
 impl Network {
-    /// Makes namespaces, links, addresses and routes; `fleet_mtu` is that of the servers' links.
+    /// Makes namespaces, links, addresses and routes as a run wants them.
     ///
     /// # Errors
     /// When the rights for it or a tool are missing.
-    pub fn make(run: &str, fleet_mtu: u16) -> Result<Self> {
+    pub fn make(run: &str, setup: &Setup) -> Result<Self> {
         let create = |name: &str| Namespace::create(format!("{run}-{name}"));
         let router = create("r")?;
         let clients = [create("c1")?, create("c2")?];
         let origin = create("o")?;
         let servers: Result<Vec<Namespace>> =
             (1..=SERVERS).map(|id| create(&server_name(id))).collect();
-        let network = Self { router, clients, origin, servers: servers? };
+        let sockets = if setup.apart { SERVERS } else { 0 };
+        let sockets: Result<Vec<Namespace>> =
+            (1..=sockets).map(|id| create(&format!("a{id}"))).collect();
+        let (servers, sockets) = (servers?, sockets?);
+        let polled = Arc::default();
+        let mut network = Self { router, clients, origin, servers, sockets, polled };
         network.router.set(&[
             ("ipv4/ip_forward", "1"),
             ("ipv6/conf/all/forwarding", "1"),
@@ -158,12 +202,22 @@ impl Network {
             // in every run.
             ("ipv4/icmp_ratelimit", "0"),
         ])?;
-        for (link, space) in network.links(fleet_mtu) {
-            network.join(&link, space)?;
-        }
-        for (id, server) in (1..).zip(&network.servers) {
-            network.prepare_server(id, server)?;
-        }
+        let links = network.links(setup.mtu);
+        let servers: Vec<_> = (1..).zip(&network.servers).collect();
+        // Each end is a handful of processes, and they wait more than they work.
+        at_once(&links, |(link, space)| network.join(link, space))?;
+        at_once(&servers, |(id, server)| {
+            server.set(&TAKES_VIPS)?;
+            if setup.strict {
+                network.know_bogons(server)?;
+            }
+            match network.sockets.get(usize::from(*id) - 1) {
+                Some(sockets) => network.set_apart(*id, server, sockets),
+                None => server.ip(LOCAL_VIPS),
+            }
+        })?;
+        let polled = network.router.inside(|| (1..=SERVERS).map(poll).collect());
+        network.polled = Arc::new(polled?);
         Ok(network)
     }
 
@@ -224,20 +278,42 @@ impl Network {
         self.router.tool(&format!("ethtool -K {name} tx off")).map(drop)
     }
 
-    fn prepare_server(&self, id: u16, server: &Namespace) -> Result<()> {
-        server.set(&[
-            ("ipv4/conf/all/rp_filter", "0"),
-            ("ipv4/conf/default/rp_filter", "0"),
-            ("ipv4/conf/eth0/rp_filter", "0"),
-            // A local route makes an IPv4 address one that can be bound, but not an IPv6 address.
-            ("ipv6/ip_nonlocal_bind", "1"),
-        ])?;
+    /// Gives a server's sockets a namespace of their own behind it, which has the VIPs. Replies go
+    /// the way back, since a server there has one way out.
+    fn set_apart(&self, id: u16, server: &Namespace, sockets: &Namespace) -> Result<()> {
+        sockets.set(&TAKES_VIPS[..2])?;
+        server.set(&FORWARDS)?;
         server.ip(&format!(
-            "route add local {VIPS_V4} dev lo\n\
-             route add local {VIPS_V6} dev lo\n"
+            "link add name app mtu {CLIENT_MTU} type veth \
+             peer name eth0 mtu {CLIENT_MTU} netns {}\n\
+             addr add 10.67.{id}.1/24 dev app\n\
+             addr add fd67:{id}::1/64 dev app nodad\n\
+             link set dev app up\n\
+             route add {VIPS_V4} via 10.67.{id}.2\n\
+             route add {VIPS_V6} via fd67:{id}::2\n",
+            sockets.name()
         ))?;
-        // XDP_TX on a veth reaches a peer that polls (NAPI), which receive offload turns on.
-        self.router.tool(&format!("ethtool -K {} gro on", server_name(id))).map(drop)
+        sockets.set(&TAKES_VIPS)?;
+        sockets.ip(&format!(
+            "addr add 10.67.{id}.2/24 dev eth0\n\
+             addr add fd67:{id}::2/64 dev eth0 nodad\n\
+             link set dev eth0 up\n\
+             route add default via 10.67.{id}.1\n\
+             route add default via fd67:{id}::1\n{LOCAL_VIPS}"
+        ))?;
+        self.router.ip(&format!("route add 10.67.{id}.0/24 via 10.66.{id}.2\n"))
+    }
+
+    /// Gives a server routes to the sources that floods make up: to an inner network, and nowhere.
+    /// The kernel answers questions for routes at an interface that forwards.
+    fn know_bogons(&self, server: &Namespace) -> Result<()> {
+        server.set(&FORWARDS)?;
+        server.ip(&format!(
+            "link add name inner type ifb\n\
+             link set dev inner up\n\
+             route add {BOGONS_V4} dev inner\n\
+             route add unreachable {BOGONS_V6}\n"
+        ))
     }
 
     /// Spreads the VIPs over servers; each stands with its weight. Another order or other weights
@@ -274,6 +350,39 @@ impl Network {
         let state = if up { "up" } else { "down" };
         self.router.ip(&format!("link set dev {} {state}\n", server_name(id)))
     }
+}
+
+/// Attaches a program that passes everything to the router's end of a server's link, for as long as
+/// its descriptor is open. A veth interface that has none takes what its peer sends by XDP, and is
+/// not told of it: it lies there until something else comes, or for ever once the ring is full.
+fn poll(id: u16) -> Result<OwnedFd> {
+    // r0 = 2 (XDP_PASS); exit
+    const PASS: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    let code = Code {
+        name: "lab_pass",
+        kind: program::XDP,
+        place: place::XDP,
+        flags: 0,
+        license: c"GPL",
+        instructions: &PASS,
+    };
+    let name = server_name(id);
+    let attached = bpf::load(code).map_err(|refusal| refusal.error).and_then(|program| {
+        let index = netlink::interface(&name)?.index;
+        bpf::create_link(program.as_fd(), index, place::XDP, NATIVE)
+    });
+    attached.with_context(|| format!("a program at the router's link {name}"))
+}
+
+/// Does something with each of some things at once.
+fn at_once<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = all.iter().map(|one| scope.spawn(move || work(one))).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().map_err(|_| anyhow!("work on the network panicked"))?
+        })
+    })
 }
 
 fn ecmp_v4(id: u16) -> String {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::config::{Fleet, PACKET_ADMIN};
+use crate::config::{self, Fleet, PACKET_ADMIN};
+use crate::namespace::Namespace;
 use crate::server::Server;
 
 /// What the daemon's process is called.
@@ -29,9 +30,12 @@ impl Server {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn_packet(&mut self, fleet: &Fleet) -> Result<()> {
-        let text = fleet.packet(self.id, self.space.name());
-        let file = self.write(FILE, &text)?.to_string_lossy().into_owned();
-        self.start(PACKET, &["packet", "run", &file])
+        let file = self.write(FILE, &self.text(fleet))?.to_string_lossy().into_owned();
+        let space = self.space.clone();
+        match self.site.joined {
+            true => self.start(&space, PACKET, &["run", &file]),
+            false => self.start(&space, PACKET, &["packet", "run", &file]),
+        }
     }
 
     /// Waits until the daemon serves.
@@ -40,7 +44,7 @@ impl Server {
     /// When it does not in time, with what it said.
     pub fn wait_packet(&mut self) -> Result<()> {
         self.wait("the packet path", PACKET, |server| {
-            let ready = server.ask(PACKET_ADMIN, "/ready");
+            let ready = server.ask(&server.space, PACKET_ADMIN, "/ready");
             Ok(ready.is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")))
         })
     }
@@ -50,8 +54,16 @@ impl Server {
     /// # Errors
     /// When it is refused.
     pub fn reload_packet(&self, fleet: &Fleet) -> Result<()> {
-        self.write(FILE, &fleet.packet(self.id, self.space.name()))?;
-        self.weir(&["reload", "--admin", PACKET_ADMIN]).map(drop)
+        self.write(FILE, &self.text(fleet))?;
+        self.weir(&self.space, &["reload", "--admin", PACKET_ADMIN]).map(drop)
+    }
+
+    /// The file of the process that looks after packets.
+    fn text(&self, fleet: &Fleet) -> String {
+        let sockets = self.site.sockets.as_ref().map(Namespace::path);
+        let packet = fleet.packet(self.id, self.space.name(), sockets.as_deref());
+        let proxy = if self.site.joined { self.site.proxy.as_str() } else { "" };
+        config::admin(PACKET_ADMIN) + &packet + proxy
     }
 
     /// Kills the daemon; its programs stay attached.
@@ -70,14 +82,17 @@ impl Server {
         self.kill(PACKET, Signal::TERM)
     }
 
-    /// What identifies the tables in force: the same on all servers of a fleet.
+    /// What identifies the tables in force, which is the same on all servers of a fleet, and how
+    /// often this server has written tables.
     ///
     /// # Errors
     /// When nothing is loaded.
-    pub fn table(&self) -> Result<String> {
+    pub fn table(&self) -> Result<(String, u64)> {
         let status = self.packet_status()?;
         let hash = status.get("table_hash").and_then(Value::as_str);
-        Ok(hash.context("no table_hash in the status")?.to_owned())
+        let generation = status.get("generation").and_then(Value::as_u64);
+        let hash = hash.context("no table_hash in the status")?.to_owned();
+        Ok((hash, generation.context("no generation in the status")?))
     }
 
     /// Packets by reason.
@@ -98,7 +113,7 @@ impl Server {
 
     fn packet_status(&self) -> Result<Value> {
         let name = self.space.name();
-        let text = self.weir(&["packet", "status", "--json", "--name", name])?;
+        let text = self.weir(&self.space, &["packet", "status", "--json", "--name", name])?;
         serde_json::from_str(&text).context("the status of the packet path")
     }
 }

@@ -8,10 +8,12 @@ use anyhow::Result;
 use packet_abi::Reason;
 use packet_abi::verdict::Kind;
 
-use crate::lab::{Lab, Setup, Step, Way};
+use crate::lab::Lab;
 use crate::ledger::{Ledger, Tally};
 use crate::server::Programs;
-use crate::traffic::{Load, Traffic};
+use crate::setup::{Setup, Way};
+use crate::step::Step;
+use crate::traffic::{IMPATIENT, Load, PATIENT, Traffic};
 
 /// One row.
 #[derive(Debug)]
@@ -26,15 +28,24 @@ pub struct Scenario {
     pub steps: &'static [Step],
     /// Reasons whose counters must have moved.
     pub moved: &'static [&'static str],
+    /// Reasons whose counters must not have.
+    pub unmoved: &'static [&'static str],
     /// Whether anything may have to be tried again: something loses packets on purpose.
     pub loses: bool,
 }
 
 /// Flows of each family in a scenario.
-const LOAD: Load = Load { streams: 8, arrivals: true, flows: 4, quic: 4, tls: 3, lifetime: None };
-/// The same where nothing routes connection ids.
-const PLAIN_LOAD: Load =
-    Load { streams: 8, arrivals: true, flows: 4, quic: 2, tls: 3, lifetime: None };
+const LOAD: Load = Load {
+    streams: 8,
+    arrivals: true,
+    flows: 4,
+    quic: 4,
+    tls: 3,
+    lifetime: None,
+    patience: PATIENT,
+};
+/// Connection ids where nothing routes them.
+const PLAIN_QUIC: usize = 2;
 /// Rounds of every flow before and after what happens.
 const ROUNDS: u64 = 8;
 
@@ -63,6 +74,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::ROUTED,
         steps: &[Step::Lose(20), Step::Disturb, Step::Rounds(20), Step::Calm],
         moved: &[],
+        unmoved: &[],
         loses: true,
     },
     Scenario {
@@ -71,6 +83,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Rounds(10)],
         moved: &["sent_first", "local_only_hop", "tunnel_socket", "tunnel_syn", "sent_id"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -79,6 +92,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Add(5), Step::Rounds(10)],
         moved: &["tunnel_forwarded"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -87,6 +101,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Drain(2), Step::Rounds(10), Step::Undrain(2)],
         moved: &["tunnel_forwarded", "sent_second"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -95,6 +110,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Drain(2), Step::Rounds(6), Step::Leave(2), Step::Remove(2)],
         moved: &["tunnel_forwarded"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -103,6 +119,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Crash(3), Step::Rounds(10)],
         moved: &["sent_first"],
+        unmoved: &[],
         loses: true,
     },
     Scenario {
@@ -111,6 +128,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Rehash, Step::Rounds(6), Step::Rehash, Step::Rounds(6), Step::Rehash],
         moved: &["sent_first"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -125,6 +143,7 @@ pub static SCENARIOS: &[Scenario] = &[
             Step::UpgradeLoaders,
         ],
         moved: &["sent_first"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -133,6 +152,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::SwapTables(16)],
         moved: &["tunnel_forwarded"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -141,6 +161,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::UpgradeProxies, Step::Rounds(8)],
         moved: &["tunnel_socket"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -149,6 +170,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Lose(10), Step::Rounds(20), Step::Calm],
         moved: &["sent_first"],
+        unmoved: &[],
         loses: true,
     },
     Scenario {
@@ -157,6 +179,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::DIRECTED,
         steps: &[Step::Disturb, Step::Rounds(20), Step::Calm],
         moved: &["sent_first"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -166,6 +189,7 @@ pub static SCENARIOS: &[Scenario] = &[
         steps: &[Step::Flood, Step::Rounds(10), Step::Drain(2), Step::Rounds(10), Step::Calm],
         moved: &[
             "unwanted_icmp",
+            "bad_ipv4_header",
             "bad_ipv6_header",
             "short_tcp",
             "short_udp",
@@ -176,6 +200,7 @@ pub static SCENARIOS: &[Scenario] = &[
             "gue_version",
             "gue_reserved",
         ],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -184,6 +209,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::COOKIES,
         steps: &[Step::Flood, Step::Rounds(6), Step::Drain(2), Step::Rounds(6), Step::Calm],
         moved: &["cookie_sent", "local_cookie", "tunnel_cookie"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -192,6 +218,7 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::NARROW,
         steps: &[Step::Rehash, Step::Rounds(10)],
         moved: &["too_big_sent"],
+        unmoved: &[],
         loses: false,
     },
     Scenario {
@@ -200,6 +227,89 @@ pub static SCENARIOS: &[Scenario] = &[
         setup: Setup::OUTER_V6,
         steps: &[Step::Drain(2), Step::Rounds(10)],
         moved: &["tunnel_forwarded"],
+        unmoved: &[],
+        loses: false,
+    },
+    Scenario {
+        name: "auto",
+        says: "a reload has the programs answer SYNs while too many come, and they do come",
+        setup: Setup::COOKIES_LATER,
+        steps: &[
+            Step::UpgradeProxies,
+            Step::Cookies,
+            Step::FloodSyns,
+            Step::Rounds(16),
+            Step::Renew,
+            Step::Rounds(10),
+            Step::Calm,
+        ],
+        moved: &["cookie_sent", "local_cookie", "tunnel_cookie"],
+        unmoved: &[],
+        loses: false,
+    },
+    Scenario {
+        name: "strict",
+        says: "sources must be reached by the way they came, and those of a flood are not",
+        setup: Setup::STRICT,
+        steps: &[Step::Flood, Step::Rounds(6), Step::Drain(2), Step::Rounds(6), Step::Calm],
+        // What is no packet of either family has no source: the director drops it.
+        moved: &["shield_spoofed", "bad_ipv4_header", "tunnel_forwarded"],
+        // Nothing else of the flood gets further.
+        unmoved: &["unwanted_icmp", "bad_ipv6_header", "short_tcp", "gue_version"],
+        loses: false,
+    },
+    Scenario {
+        name: "apart",
+        says: "sockets are in a namespace behind the one of the interfaces, and a server drains",
+        setup: Setup::APART,
+        steps: &[Step::Drain(2), Step::Rounds(8), Step::UpgradeProxies],
+        moved: &["tunnel_socket", "tunnel_forwarded", "local_socket"],
+        unmoved: &[],
+        loses: false,
+    },
+    Scenario {
+        name: "resized",
+        says: "daemons are replaced by some whose maps have other sizes, and a server drains",
+        setup: Setup::DIRECTED,
+        steps: &[Step::Drain(2), Step::ResizeMaps, Step::Rounds(6), Step::Undrain(2)],
+        moved: &["tunnel_forwarded", "sent_second"],
+        unmoved: &[],
+        loses: false,
+    },
+    Scenario {
+        name: "maglev",
+        says: "servers come and drain while questions go by Maglev and FOU",
+        setup: Setup::MAGLEV,
+        steps: &[Step::Add(5), Step::Rounds(6), Step::Drain(2), Step::Rounds(6)],
+        moved: &["tunnel_plain", "wire_fou", "wire_gue", "tunnel_forwarded"],
+        unmoved: &["wire_ipv4_in_ip", "wire_ipv6_in_ip"],
+        loses: false,
+    },
+    Scenario {
+        name: "fou",
+        says: "everything goes by Maglev and FOU, and the router spreads packets anew",
+        setup: Setup::FOU,
+        steps: &[Step::Rehash, Step::Rounds(6)],
+        moved: &["tunnel_plain", "wire_fou"],
+        unmoved: &["wire_gue", "wire_ipv4_in_ip", "wire_ipv6_in_ip", "tunnel_forwarded"],
+        loses: false,
+    },
+    Scenario {
+        name: "ip-in-ip",
+        says: "everything goes by Maglev and IP in IPv4, and the router spreads packets anew",
+        setup: Setup::IP_IN_IP,
+        steps: &[Step::Rehash, Step::Rounds(6)],
+        moved: &["tunnel_plain", "wire_ipv4_in_ip", "wire_ipv6_in_ip"],
+        unmoved: &["wire_gue", "wire_fou", "tunnel_forwarded"],
+        loses: false,
+    },
+    Scenario {
+        name: "ip-in-ip6",
+        says: "everything goes by Maglev and IP in IPv6, and the router spreads packets anew",
+        setup: Setup::IP_IN_IP6,
+        steps: &[Step::Rehash, Step::Rounds(6)],
+        moved: &["tunnel_plain", "wire_ipv4_in_ip", "wire_ipv6_in_ip"],
+        unmoved: &["wire_gue", "wire_fou", "tunnel_forwarded"],
         loses: false,
     },
     Scenario {
@@ -220,6 +330,7 @@ pub static SCENARIOS: &[Scenario] = &[
             Step::Calm,
         ],
         moved: &["tunnel_forwarded"],
+        unmoved: &[],
         loses: true,
     },
 ];
@@ -238,7 +349,13 @@ impl Scenario {
     pub fn run(&self, programs: &Programs) -> Result<Outcome> {
         let start = Instant::now();
         let mut lab = Lab::up(programs, self.setup)?;
-        let load = if self.setup.way == Way::Directed { LOAD } else { PLAIN_LOAD };
+        let mut load = LOAD;
+        if self.setup.way == Way::Routed {
+            load.quic = PLAIN_QUIC;
+        }
+        if self.loses {
+            load.patience = IMPATIENT;
+        }
         let traffic = Traffic::start(&lab.network, load, Some(lab.trust.clone()))?;
         let walked = self.walk(&mut lab, &traffic);
         let ledger = traffic.ledger.clone();
@@ -277,7 +394,7 @@ impl Scenario {
             faults
                 .push(format!("{} datagrams or connections had to be tried again", outcome.resent));
         }
-        let floods = self.steps.contains(&Step::Flood);
+        let floods = self.steps.iter().any(|step| matches!(step, Step::Flood | Step::FloodSyns));
         for (word, packets) in &outcome.reasons {
             let drops = Reason::ALL.iter().any(|r| r.word() == word && r.kind() == Kind::Drop);
             if drops && !floods && *packets > 0 {
@@ -287,6 +404,12 @@ impl Scenario {
         for word in self.moved {
             if outcome.reasons.get(*word).is_none_or(|packets| *packets == 0) {
                 faults.push(format!("no packet was counted as {word}"));
+            }
+        }
+        for word in self.unmoved {
+            let packets = outcome.reasons.get(*word).copied().unwrap_or_default();
+            if packets > 0 {
+                faults.push(format!("{packets} packets were counted as {word}"));
             }
         }
         faults

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::PROXY_ADMIN;
+use crate::config::{self, PACKET_ADMIN, PROXY_ADMIN};
 use crate::namespace::Namespace;
 use crate::tool;
 
-/// How long a program may take to be ready: a debug build beside seven others on two cores.
-pub const READY_LIMIT: Duration = Duration::from_secs(20);
+/// How long a program may take to be ready: a debug build, whose programs the kernel verifies for
+/// most of a second, beside three of its like and twenty other busy processes on two cores.
+pub const READY_LIMIT: Duration = Duration::from_secs(45);
 /// Between two looks at whether something is so.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long an answer of an admin listener may take.
@@ -49,11 +50,23 @@ impl Programs {
 pub struct Server {
     /// Its number, from 1 on.
     pub id: u16,
-    /// Where it lives.
+    /// Where its interfaces are.
     pub space: Namespace,
+    pub(crate) site: Site,
     folder: PathBuf,
     programs: Programs,
     running: Vec<(&'static str, Child)>,
+}
+
+/// What is particular about a server.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The namespace of its sockets, where that is another one.
+    pub sockets: Option<Namespace>,
+    /// Its proxy, as a part of a configuration file.
+    pub proxy: String,
+    /// Whether one process is the proxy and looks after packets.
+    pub joined: bool,
 }
 
 /// What the services' process is called.
@@ -66,10 +79,21 @@ impl Server {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn new(id: u16, space: Namespace, folder: &Path, programs: Programs) -> Result<Self> {
+    pub fn new(
+        id: u16,
+        space: Namespace,
+        site: Site,
+        folder: &Path,
+        programs: Programs,
+    ) -> Result<Self> {
         let folder = folder.join(format!("s{id}"));
         std::fs::create_dir_all(&folder).context("making a server's folder")?;
-        Ok(Self { id, space, folder, programs, running: Vec::new() })
+        Ok(Self { id, space, site, folder, programs, running: Vec::new() })
+    }
+
+    /// The namespace of its sockets.
+    fn inside(&self) -> &Namespace {
+        self.site.sockets.as_ref().unwrap_or(&self.space)
     }
 
     /// Starts the services and waits until they serve.
@@ -80,7 +104,7 @@ impl Server {
         let mut command = Command::new(&self.programs.lab);
         command.args(["service", &self.id.to_string()]).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(self.log(SERVICE)?);
-        let mut child = self.space.spawn(&mut command)?;
+        let mut child = self.inside().spawn(&mut command)?;
         let mut line = String::new();
         if let Some(out) = child.stdout.take() {
             BufReader::new(out).read_line(&mut line)?;
@@ -92,24 +116,34 @@ impl Server {
         }
     }
 
-    /// Starts Weir as a proxy on a file; [`Server::wait_proxy`] waits for it.
+    /// Starts Weir as a proxy, unless the process that looks after packets is to be it;
+    /// [`Server::wait_proxy`] waits for it.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start_proxy(&mut self, file: &Path) -> Result<()> {
-        let file = file.to_string_lossy().into_owned();
-        self.start(PROXY, &["run", &file])
+    pub fn start_proxy(&mut self) -> Result<()> {
+        if self.site.joined {
+            return Ok(());
+        }
+        let text = config::admin(PROXY_ADMIN) + &self.site.proxy;
+        let file = self.write("proxy.toml", &text)?.to_string_lossy().into_owned();
+        self.start(&self.inside().clone(), PROXY, &["run", &file])
     }
 
-    /// Starts Weir with arguments under a name, by which its output is found.
+    /// Starts Weir with arguments in a namespace, under a name by which its output is found.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&mut self, name: &'static str, arguments: &[&str]) -> Result<()> {
+    pub fn start(
+        &mut self,
+        space: &Namespace,
+        name: &'static str,
+        arguments: &[&str],
+    ) -> Result<()> {
         let mut command = Command::new(&self.programs.weir);
         command.args(arguments).stdin(Stdio::null()).current_dir(&self.folder);
         command.stdout(Stdio::null()).stderr(self.log(name)?);
-        let child = self.space.spawn(&mut command)?;
+        let child = space.spawn(&mut command)?;
         self.running.push((name, child));
         Ok(())
     }
@@ -119,8 +153,11 @@ impl Server {
     /// # Errors
     /// When it does not in time, with what it said.
     pub fn wait_proxy(&mut self) -> Result<()> {
+        if self.site.joined {
+            return self.wait_packet();
+        }
         self.wait("the proxy", PROXY, |server| {
-            let ready = server.ask(PROXY_ADMIN, "/ready");
+            let ready = server.ask(server.inside(), PROXY_ADMIN, "/ready");
             Ok(ready.is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")))
         })
     }
@@ -159,23 +196,24 @@ impl Server {
     /// # Errors
     /// When it is refused, with what Weir said.
     pub fn upgrade_proxy(&self) -> Result<String> {
-        self.weir(&["upgrade", "--admin", PROXY_ADMIN])
+        let admin = if self.site.joined { PACKET_ADMIN } else { PROXY_ADMIN };
+        self.weir(self.inside(), &["upgrade", "--admin", admin])
     }
 
-    /// Runs a verb of Weir to its end in this server's namespace and gives what it printed.
+    /// Runs a verb of Weir to its end in a namespace and gives what it printed.
     ///
     /// # Errors
     /// When it fails, with what it said.
-    pub fn weir(&self, arguments: &[&str]) -> Result<String> {
-        self.space.inside(|| tool::program(&self.programs.weir, arguments))
+    pub fn weir(&self, space: &Namespace, arguments: &[&str]) -> Result<String> {
+        space.inside(|| tool::program(&self.programs.weir, arguments))
     }
 
     /// Asks an admin listener of this server for a page and gives the whole reply.
     ///
     /// # Errors
     /// When nothing answers.
-    pub fn ask(&self, admin: &str, path: &str) -> Result<String> {
-        self.space.inside(|| {
+    pub fn ask(&self, space: &Namespace, admin: &str, path: &str) -> Result<String> {
+        space.inside(|| {
             let mut stream = TcpStream::connect(admin)?;
             stream.set_read_timeout(Some(ANSWER_LIMIT))?;
             let head = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
@@ -211,10 +249,12 @@ impl Server {
     /// # Errors
     /// When they cannot be listed.
     pub fn kill_all(&mut self) -> Result<()> {
-        let pids = tool::run(&format!("ip netns pids {}", self.space.name()))?;
-        for pid in pids.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
-            // It may have ended since it was listed.
-            let _ = kill_process(pid, Signal::KILL);
+        for space in std::iter::once(&self.space).chain(&self.site.sockets) {
+            let pids = tool::run(&format!("ip netns pids {}", space.name()))?;
+            for pid in pids.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
+                // It may have ended since it was listed.
+                let _ = kill_process(pid, Signal::KILL);
+            }
         }
         for (name, mut child) in self.running.drain(..) {
             child.wait().with_context(|| format!("waiting for {name}"))?;

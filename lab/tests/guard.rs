@@ -1,7 +1,7 @@
 //! Nothing of a run is left, however it ends.
 
 use lab::guard::namespaces;
-use lab::lab::Setup;
+use lab::setup::Setup;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

@@ -57,5 +57,13 @@ rows! {
     cookies_of_the_programs_break_nothing = "cookies";
     links_without_room_break_nothing = "narrow";
     a_tunnel_over_ipv6_breaks_nothing = "outer-v6";
+    cookies_that_a_reload_turns_on_break_nothing = "auto";
+    spoofed_sources_are_dropped_and_good_ones_stay = "strict";
+    sockets_in_another_namespace_are_found = "apart";
+    loaders_with_maps_of_other_sizes_break_nothing = "resized";
+    servers_without_state_get_questions_by_maglev = "maglev";
+    packets_over_fou_land_and_stay = "fou";
+    packets_over_ip_in_ipv4_land_and_stay = "ip-in-ip";
+    packets_over_ip_in_ipv6_land_and_stay = "ip-in-ip6";
     all_of_it_at_once_breaks_nothing = "everything";
 }

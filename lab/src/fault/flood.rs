@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
@@ -16,14 +16,32 @@ use crate::content;
 use crate::namespace::Namespace;
 use crate::network::{VIP_V4, VIP_V6, server_address};
 use crate::service::{QUIC_PORT, STREAM_PORT};
+use crate::traffic::tls;
 
 /// Packets of a burst, one of each kind at least.
 const BURST: u64 = 48;
 /// Between two bursts: some ten thousand packets a second, a hundred times the good ones, and what
 /// two cores take beside everything else of a scenario.
 const GAP: Duration = Duration::from_millis(4);
+/// SYNs of a second, so that each of four servers has far more of them than the programs take for
+/// honest (1000 on a processor).
+const SYN_RATE: u64 = 16_000;
+/// SYNs that are made up for at most, where the machine was busy with something else: more at once
+/// would not fit into the rings of the links.
+const SYNS_LATE_MAX: u64 = 500;
+/// Kinds of packets that lie or belong to nobody.
+const KINDS: u64 = 17;
 /// The port of the tunnel between servers.
 const TUNNEL_PORT: u16 = packet_abi::gue::PORT;
+
+/// What comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Every kind of packet in turn.
+    Mixed,
+    /// SYNs to what listens.
+    Syns,
+}
 
 /// A running flood.
 #[derive(Debug)]
@@ -39,19 +57,25 @@ struct Shared {
 }
 
 impl Flood {
-    /// Starts it; every kind of packet in turn.
+    /// Starts it.
     ///
     /// # Errors
     /// When raw sockets are refused.
-    pub fn start(router: &Namespace) -> Result<Self> {
+    pub fn start(router: &Namespace, kind: Kind) -> Result<Self> {
         let sockets = router.inside(Copies::open)?;
         let shared = Arc::new(Shared::default());
         let own = shared.clone();
         let thread = thread::Builder::new().name("flood".to_owned()).spawn(move || {
-            let mut number = 0;
+            let (mut number, mut looked) = (0, Instant::now());
             while !own.stop.load(Ordering::Relaxed) {
-                for _ in 0..BURST {
-                    let sent = sockets.send(&packet(number));
+                let burst = match kind {
+                    Kind::Mixed => BURST,
+                    Kind::Syns => due(looked.elapsed()),
+                };
+                looked = Instant::now();
+                for _ in 0..burst {
+                    let packet = if kind == Kind::Syns { syn(number) } else { packet(number) };
+                    let sent = sockets.send(&packet);
                     own.sent.fetch_add(u64::from(sent), Ordering::Relaxed);
                     number += 1;
                 }
@@ -78,10 +102,16 @@ const ICMP: u8 = 1;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
+/// SYNs that are due after a time.
+fn due(elapsed: Duration) -> u64 {
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    (micros.saturating_mul(SYN_RATE) / 1_000_000).min(SYNS_LATE_MAX)
+}
+
 /// The packet of a number: kinds in turn, with sources and content of their own.
 fn packet(number: u64) -> Vec<u8> {
     let random = content::mix(number);
-    match number % 16 {
+    match number % KINDS {
         // A third are SYNs: a listener's queue is what floods are after.
         0 => v4(random, TCP, &tcp(random, SYN)),
         1 | 2 => v6(random, TCP, &tcp(random, SYN)),
@@ -98,9 +128,19 @@ fn packet(number: u64) -> Vec<u8> {
         12 => v6(random, 0, &extensions(8)),
         // A length that is more than there is.
         13 => with(v6(random, TCP, &tcp(random, SYN)), 4, 0x20),
-        14 => tunnel(random, &[0x40, 4, 0, 0, 0, 0, 0, 0]),
+        // Neither IPv4 nor IPv6; lengths that lie a raw socket would put right.
+        14 => with(v4(random, TCP, &tcp(random, SYN)), 0, 0x55),
+        15 => tunnel(random, &[0x40, 4, 0, 0, 0, 0, 0, 0]),
         _ => tunnel(random, &[0x01, 4, 0, 0, 0, 0xff, 0, 0]),
     }
+}
+
+/// The SYN of a number, to the echo or to Weir, from a source of its own.
+fn syn(number: u64) -> Vec<u8> {
+    let random = content::mix(number);
+    let port = if number.is_multiple_of(3) { STREAM_PORT } else { tls::PORT };
+    let segment = tcp_to(port, random, SYN);
+    if number.is_multiple_of(2) { v4(random, TCP, &segment) } else { v6(random, TCP, &segment) }
 }
 
 /// A packet with one octet changed.
@@ -158,8 +198,12 @@ fn summed(mut packet: Vec<u8>, addresses: usize, transport: usize, protocol: u8)
 }
 
 fn tcp(random: u64, flags: u8) -> Vec<u8> {
+    tcp_to(STREAM_PORT, random, flags)
+}
+
+fn tcp_to(port: u16, random: u64, flags: u8) -> Vec<u8> {
     let mut segment = ((random >> 16) as u16 | 1024).to_be_bytes().to_vec();
-    segment.extend_from_slice(&STREAM_PORT.to_be_bytes());
+    segment.extend_from_slice(&port.to_be_bytes());
     segment.extend_from_slice(&random.to_be_bytes());
     segment.extend_from_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment
@@ -207,11 +251,11 @@ mod tests {
 
     #[test]
     fn lengths_are_true_where_they_are_not_meant_to_lie() {
-        for number in 0..16 {
+        for number in 0..KINDS {
             let packet = packet(number);
             let written = match packet[0] >> 4 {
-                4 => usize::from(u16::from_be_bytes([packet[2], packet[3]])),
-                _ => 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]])),
+                6 => 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]])),
+                _ => usize::from(u16::from_be_bytes([packet[2], packet[3]])),
             };
             assert_eq!(written == packet.len(), number != 13, "packet {number}");
         }

@@ -37,8 +37,8 @@ impl Copies {
 
 fn destination(packet: &[u8]) -> Option<IpAddr> {
     match packet.first()? >> 4 {
-        4 => Some(Ipv4Addr::from(*packet.get(16..)?.first_chunk::<4>()?).into()),
         6 => Some(Ipv6Addr::from(*packet.get(24..)?.first_chunk::<16>()?).into()),
-        _ => None,
+        // A version that lies goes the way of IPv4.
+        _ => Some(Ipv4Addr::from(*packet.get(16..)?.first_chunk::<4>()?).into()),
     }
 }

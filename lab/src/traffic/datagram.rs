@@ -10,9 +10,6 @@ use crate::content;
 use crate::ledger::{Entry, Kind, STALL_LIMIT};
 use crate::service::{DATAGRAM_MAX, FLOW_PORT, QUESTION_PORT, split_id};
 
-/// Without a reply for as long a datagram is sent again: longer than anything that is delayed on
-/// purpose, or by a machine with more to do than it has processors for.
-pub(super) const RESEND: Duration = Duration::from_secs(3);
 /// Octets of the content of a datagram.
 const CONTENT_MAX: usize = 1100;
 
@@ -47,6 +44,7 @@ pub(super) async fn connected(client: &Client, port: u16) -> Result<UdpSocket, S
 
 /// Sends a datagram until a reply comes that ends in `ending`; gives that reply.
 pub(super) async fn ask(
+    client: &Client,
     socket: &UdpSocket,
     entry: &Entry,
     datagram: &[u8],
@@ -57,7 +55,7 @@ pub(super) async fn ask(
     while start.elapsed() < STALL_LIMIT {
         // An error here is one that an earlier datagram met (ICMP); what matters is the reply.
         let _ = socket.send(datagram).await;
-        let until = Instant::now() + RESEND;
+        let until = Instant::now() + client.patience;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             let Ok(Ok(read)) = timeout(left, socket.recv(&mut buffer)).await else { break };
             let reply = buffer.get(..read).unwrap_or_default();
@@ -82,7 +80,7 @@ pub(super) async fn flow(mut client: Client, entry: Entry) -> Result<(), String>
         let random = usize::try_from(content::mix(seed ^ round) >> 40).unwrap_or_default();
         let mut datagram = vec![0; 8 + random % CONTENT_MAX];
         content::fill(seed ^ round, 0, &mut datagram);
-        let reply = ask(&socket, &entry, &datagram, &datagram).await?;
+        let reply = ask(&client, &socket, &entry, &datagram, &datagram).await?;
         let (server, rest) = split_id(&reply).map_err(|error| error.to_string())?;
         own(&entry, server)?;
         let count = rest.split_first_chunk().map(|(count, _)| u64::from_be_bytes(*count));
@@ -113,7 +111,7 @@ async fn question(client: Client, entry: Entry) -> Result<(), String> {
     while start.elapsed() < STALL_LIMIT {
         let socket = connected(&client, QUESTION_PORT).await?;
         let _ = socket.send(&datagram).await;
-        match timeout(RESEND, socket.recv(&mut buffer)).await {
+        match timeout(client.patience, socket.recv(&mut buffer)).await {
             Ok(Ok(read)) => {
                 let reply = split_id(buffer.get(..read).unwrap_or_default());
                 let (server, content) = reply.map_err(|error| error.to_string())?;

@@ -34,6 +34,13 @@ const ROUNDS_LIMIT: Duration = Duration::from_secs(60);
 /// How long flows may take to end after they were told to.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
+/// Patience where a datagram that is sent again is a fault: longer than anything that is delayed on
+/// purpose, or by a machine with more to do than it has processors for.
+pub const PATIENT: Duration = Duration::from_secs(3);
+/// Patience where packets are lost on purpose: as long as TCP has by its second attempt, and longer
+/// than anything that is delayed on purpose.
+pub const IMPATIENT: Duration = Duration::from_millis(400);
+
 /// Flows of each family that are open at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -49,6 +56,8 @@ pub struct Load {
     pub tls: usize,
     /// Rounds after which a flow that lasts ends and another begins; without, it lasts.
     pub lifetime: Option<u64>,
+    /// Without a reply for as long a datagram is sent again.
+    pub patience: Duration,
 }
 
 /// What the clients are told while they run.
@@ -58,6 +67,8 @@ struct Orders {
     stop: bool,
     /// Flows of this server end, and others begin.
     leave: Option<u16>,
+    /// Flows with smaller numbers end, and others begin.
+    renew: u64,
 }
 
 /// Running clients.
@@ -76,6 +87,7 @@ struct Client {
     ledger: Ledger,
     orders: watch::Receiver<Orders>,
     lifetime: Option<u64>,
+    patience: Duration,
     trust: Option<Arc<rustls::ClientConfig>>,
 }
 
@@ -86,11 +98,12 @@ impl Client {
 
     /// Whether a flow is to end after a round.
     fn ends(&self, entry: &Entry, round: u64) -> bool {
-        let Orders { stop, leave } = *self.orders.borrow();
+        let Orders { stop, leave, renew } = *self.orders.borrow();
         let old = self.lifetime.is_some_and(|rounds| {
             // Half of it at least, so that flows do not end together.
             round > rounds / 2 + content::mix(entry.number()) % rounds.max(1)
         });
+        let old = old || entry.number() < renew;
         stop || old || leave.is_some_and(|server| entry.owner() == Some(server))
     }
 
@@ -118,7 +131,8 @@ impl Traffic {
         for family in Family::ALL {
             let space = network.client(family).clone();
             let (ledger, orders, trust) = (ledger.clone(), told.clone(), trust.clone());
-            let client = Client { family, ledger, orders, lifetime: load.lifetime, trust };
+            let Load { lifetime, patience, .. } = load;
+            let client = Client { family, ledger, orders, lifetime, patience, trust };
             let name = format!("client {}", family.word());
             threads.push(thread::Builder::new().name(name).spawn(move || {
                 space.move_in()?;
@@ -145,6 +159,18 @@ impl Traffic {
         Ok(())
     }
 
+    /// Ends every flow that lasts; others begin in their places.
+    ///
+    /// # Errors
+    /// When some do not end in time.
+    pub fn renew(&self) -> Result<()> {
+        let before: Vec<usize> = self.ledger.progress().into_iter().map(|(at, _)| at).collect();
+        let renew = self.ledger.len() as u64;
+        self.orders.send_modify(|orders| orders.renew = renew);
+        wait(END_LIMIT, || before.iter().all(|at| self.ledger.past(*at, u64::MAX)))
+            .context("flows do not end")
+    }
+
     /// Waits until every flow that is open has made as many more rounds.
     ///
     /// # Errors
@@ -162,7 +188,7 @@ impl Traffic {
     /// # Errors
     /// When one does not end in time.
     pub fn finish(self) -> Result<Ledger> {
-        self.orders.send_replace(Orders { stop: true, leave: None });
+        self.orders.send_modify(|orders| orders.stop = true);
         for thread in self.threads {
             thread.join().map_err(|_| anyhow!("a client's thread panicked"))??;
         }

@@ -42,7 +42,7 @@ pub(super) async fn flow(mut client: Client, entry: Entry) -> Result<(), String>
             None => initial(seed, &trailer),
             Some(server) => short(server, seed ^ round, &trailer),
         };
-        let reply = ask(&socket, &entry, &packet, &trailer).await?;
+        let reply = ask(&client, &socket, &entry, &packet, &trailer).await?;
         let (server, _) = split_id(&reply).map_err(|error| error.to_string())?;
         own(&entry, server)?;
         owner = Some(server);
