@@ -7,14 +7,13 @@
 use packet_abi::tables::SERVER_ID_MAX;
 
 use crate::fleet::Member;
-use crate::race::Race;
 
 /// Rounds over all buckets: overload that moves by one server in each round is gone long before.
 /// What is left is left: a share may be out of reach where few buckets have a server as candidate.
 const ROUNDS_MAX: usize = 32;
 /// How much more than its share a server may own, in thousandths of it: where chance keeps within
 /// that, no bucket is given away and each stays with the server that wants it most.
-const SLACK: u32 = 15;
+const SLACK: i32 = 15;
 
 const PLACES: usize = SERVER_ID_MAX as usize + 1;
 
@@ -49,26 +48,33 @@ pub(crate) fn capacities(members: &[Member]) -> Vec<(u16, u64)> {
     members.iter().map(|member| (member.id, u64::from(member.capacity))).collect()
 }
 
-/// The owner of each bucket among `members`, who ran in `race`; 0 where nobody did.
-pub(crate) fn owners(race: &Race, members: &[Member], buckets: u32) -> Vec<u16> {
-    let mut scales = Scales::new(shares(&capacities(members), buckets));
-    let mut owners: Vec<u16> = race.all().map(|[first, _]| first).collect();
-    owners.iter().for_each(|owner| scales.add(*owner));
-    for round in 0..ROUNDS_MAX {
+/// The owner of each bucket among `members`, of whom `candidates` want it; 0 where nobody does.
+pub(crate) fn owners(candidates: &[[u16; 2]], members: &[Member]) -> Vec<u16> {
+    let mut scales = Scales::new(&shares(&capacities(members), candidates.len() as u32));
+    let mut owners: Vec<u16> = candidates.iter().map(|[first, _]| *first).collect();
+    owners.iter().for_each(|owner| scales.shift(*owner, 1));
+    if scales.any_over() {
+        // About half of all servers are over: whether one is cannot be foreseen, so that all is
+        // computed and nothing is branched on.
+        for (owner, [first, second]) in owners.iter_mut().zip(candidates) {
+            let takes = scales.is_over(*first) & scales.is_under(*second) & (*second != 0);
+            scales.shift(*first, -i32::from(takes));
+            scales.shift(*second, i32::from(takes));
+            *owner = if takes { *second } else { *first };
+        }
+    }
+    for _ in 1..ROUNDS_MAX {
         if !scales.any_over() {
             break;
         }
-        for (bucket, owner) in owners.iter_mut().enumerate() {
+        for (owner, [first, second]) in owners.iter_mut().zip(candidates) {
             if !scales.is_over(*owner) {
                 continue;
             }
-            let [first, second] = race.candidates(bucket);
-            let other = if *owner == first { second } else { first };
-            let takes =
-                if round == 0 { scales.is_under(other) } else { scales.is_better(*owner, other) };
-            if other != 0 && takes {
-                scales.remove(*owner);
-                scales.add(other);
+            let other = if owner == first { *second } else { *first };
+            if other != 0 && scales.is_better(*owner, other) {
+                scales.shift(*owner, -1);
+                scales.shift(other, 1);
                 *owner = other;
             }
         }
@@ -76,59 +82,71 @@ pub(crate) fn owners(race: &Race, members: &[Member], buckets: u32) -> Vec<u16> 
     owners
 }
 
-/// What each server owns beside what it should.
+/// What each server owns beside what it should, by id.
 struct Scales {
-    shares: Vec<u32>,
-    /// The most that each may own.
-    limits: Vec<u32>,
-    owned: Vec<u32>,
+    shares: [i32; PLACES],
+    /// What each owns over the most that it may own: below zero where it may own more.
+    over: [i32; PLACES],
+    /// As `over` where each owns its share.
+    settled: [i32; PLACES],
 }
 
+/// Where the scales have a server.
+#[inline]
+fn place(id: u16) -> usize {
+    usize::from(id) & (PLACES - 1)
+}
+
+const _: () = assert!(PLACES.is_power_of_two());
+
 impl Scales {
-    fn new(shares: Vec<u32>) -> Self {
-        let limits = shares.iter().map(|share| most(*share)).collect();
-        Self { shares, limits, owned: vec![0; PLACES] }
-    }
-
-    fn at(&self, id: u16) -> (u32, u32) {
-        let id = usize::from(id);
-        (self.owned.get(id).copied().unwrap_or(0), self.shares.get(id).copied().unwrap_or(0))
-    }
-
-    fn add(&mut self, id: u16) {
-        if let Some(owned) = self.owned.get_mut(usize::from(id)) {
-            *owned += 1;
+    /// Shares of at most the buckets of a table.
+    fn new(wanted: &[u32]) -> Self {
+        let mut shares = [0; PLACES];
+        shares.iter_mut().zip(wanted).for_each(|(share, wanted)| *share = *wanted as i32);
+        Self {
+            shares,
+            over: shares.map(|share| -most(share)),
+            settled: shares.map(|share| share - most(share)),
         }
     }
 
-    fn remove(&mut self, id: u16) {
-        if let Some(owned) = self.owned.get_mut(usize::from(id)) {
-            *owned -= 1;
-        }
+    /// What a server owns, and its share.
+    #[inline]
+    fn at(&self, id: u16) -> (i32, i32) {
+        let share = self.shares[place(id)];
+        (self.over[place(id)] + most(share), share)
     }
 
+    /// Gives a server buckets, or takes some.
+    #[inline]
+    fn shift(&mut self, id: u16, buckets: i32) {
+        self.over[place(id)] += buckets;
+    }
+
+    #[inline]
     fn is_over(&self, id: u16) -> bool {
-        let id = usize::from(id);
-        self.owned.get(id) > self.limits.get(id)
+        self.over[place(id)] > 0
     }
 
+    #[inline]
     fn is_under(&self, id: u16) -> bool {
-        let (owned, share) = self.at(id);
-        owned < share
+        self.over[place(id)] < self.settled[place(id)]
     }
 
     /// Whether `to` with one bucket more is less loaded for its share than `from` is.
+    #[inline]
     fn is_better(&self, from: u16, to: u16) -> bool {
         let ((from, of), (to, to_of)) = (self.at(from), self.at(to));
-        (u64::from(to) + 1) * u64::from(of) < u64::from(from) * u64::from(to_of)
+        (i64::from(to) + 1) * i64::from(of) < i64::from(from) * i64::from(to_of)
     }
 
     fn any_over(&self) -> bool {
-        self.owned.iter().zip(&self.limits).any(|(owned, limit)| owned > limit)
+        self.over.iter().any(|over| *over > 0)
     }
 }
 
 /// The most that a server may own for its share.
-fn most(share: u32) -> u32 {
+fn most(share: i32) -> i32 {
     share + (share * SLACK / 1000).max(1)
 }

@@ -9,7 +9,7 @@ use packet_abi::Bucket;
 
 use crate::balance::owners;
 use crate::fleet::{Fleet, Member, SERVERS_MAX, State};
-use crate::race::Race;
+use crate::race::{Race, before_and_after};
 use crate::table::{Buckets, Table};
 
 impl Table {
@@ -19,6 +19,9 @@ impl Table {
     /// where all are dead), each in proportion to its capacity. The second hop is never dead.
     #[must_use]
     pub fn fresh(fleet: &Fleet, seed: u64, buckets: Buckets) -> Self {
+        if fleet.members().iter().all(|member| member.state == State::Active) {
+            return Self::all_serve(fleet, seed, buckets);
+        }
         let worlds = Worlds::of(fleet, seed, buckets);
         let mut dead = [false; SERVERS_MAX + 1];
         for member in fleet.members().iter().filter(|member| member.state == State::Dead) {
@@ -27,15 +30,20 @@ impl Table {
             }
         }
         let owners = worlds.owners.iter().copied();
-        if let ([settled], None) = (worlds.before.as_slice(), &worlds.alive) {
-            // All serve, as nearly always: the same as below, without asking who is dead.
-            let all = owners.zip(settled).zip(worlds.owning.all());
-            return Self::of(
-                all.map(|((first, before), wants)| usual(first, *before, wants)).collect(),
-            );
-        }
         let bucket = |(at, first)| Bucket::new(first, worlds.second(at, first, &dead));
         Self::of(owners.enumerate().map(bucket).collect())
+    }
+
+    /// The table of a fleet in which all serve, as nearly always: what [`Worlds`] would give,
+    /// without asking who is dead.
+    fn all_serve(fleet: &Fleet, seed: u64, buckets: Buckets) -> Self {
+        let members = fleet.members();
+        let (older, newest) = members.split_at(members.len().saturating_sub(1));
+        let [before, wants] = before_and_after(older, newest, seed, buckets.bits());
+        let settled = owners(&before, older);
+        let firsts = owners(&wants, members);
+        let all = firsts.iter().zip(&settled).zip(&wants);
+        Self::of(all.map(|((first, before), wants)| usual(*first, *before, *wants)).collect())
     }
 }
 
@@ -61,7 +69,6 @@ struct Worlds {
 
 impl Worlds {
     fn of(fleet: &Fleet, seed: u64, buckets: Buckets) -> Self {
-        let count = buckets.count();
         let alive = fleet.those(|member| member.state != State::Dead);
         let active = fleet.those(|member| member.state == State::Active);
         let owning = if active.is_empty() { alive.clone() } else { active };
@@ -71,26 +78,26 @@ impl Worlds {
 
         let mut race = Race::run(&older, seed, buckets.bits());
         let settled = if leaving.is_empty() {
-            owners(&race, &older, count)
+            owners(&race.ids(), &older)
         } else {
             let race = extended(&race, &older, &leaving, (seed, buckets));
-            owners(&race, &without(&alive, newest.as_slice()), count)
+            owners(&race.ids(), &without(&alive, newest.as_slice()))
         };
         race.join(newest.as_slice());
         let mut before = Vec::new();
         let alive_race = (!leaving.is_empty()).then(|| {
             let race = extended(&race, &owning, &leaving, (seed, buckets));
-            before.push(owners(&race, &alive, count));
+            before.push(owners(&race.ids(), &alive));
             race
         });
         if alive.len() < fleet.members().len() {
             let dead = without(fleet.members(), &alive);
             let base = alive_race.as_ref().unwrap_or(&race);
             let race = extended(base, &alive, &dead, (seed, buckets));
-            before.push(owners(&race, fleet.members(), count));
+            before.push(owners(&race.ids(), fleet.members()));
         }
         before.push(settled);
-        let owners = owners(&race, &owning, count);
+        let owners = owners(&race.ids(), &owning);
         Self { owners, before, owning: race, alive: alive_race }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use packet_abi::{Address, Bucket, Dissector, Encapsulation, Server, Trafficset};
+use packet_abi::{Address, Dissector, Encapsulation, Server, Trafficset};
 use thiserror::Error;
 
 use crate::fleet::{Fleet, FleetError, Member, State};
@@ -318,18 +318,18 @@ impl Tables {
         }
         let base = self.buckets.len() as u32;
         let fleet = Fleet::new(members)?;
-        let words = |buckets: &[Bucket]| buckets.iter().map(|bucket| bucket.0).collect::<Vec<_>>();
         let name = || spec.name.clone();
         match spec.strategy {
             Strategy::TwoSlot(count) => {
                 let count = Buckets::new(count)
                     .map_err(|source| ImageError::Buckets { name: name(), source })?;
-                self.buckets.extend(words(Table::fresh(&fleet, TABLE_SEED, count).buckets()));
+                let table = Table::fresh(&fleet, TABLE_SEED, count);
+                self.buckets.extend(table.buckets().iter().map(|bucket| bucket.0));
             }
             Strategy::Maglev(entries) => {
                 let table = maglev::table(&fleet, TABLE_SEED, entries)
                     .map_err(|source| ImageError::Entries { name: name(), source })?;
-                self.buckets.extend(words(&table));
+                self.buckets.extend(table.iter().map(|bucket| bucket.0));
             }
         }
         self.known.push((ids, spec.strategy, base));
