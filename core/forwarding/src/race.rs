@@ -353,8 +353,8 @@ struct Walk {
 }
 
 impl Walk {
-    /// Appends where its first steps lead. A loop of this alone, over whole groups and in numbers of
-    /// 16 bits, becomes one over vectors.
+    /// Appends where its first steps lead. A loop of this alone, over whole groups and in numbers
+    /// of 16 bits, becomes one over vectors.
     #[inline(never)]
     fn steps(&self, count: usize, buckets: &mut Vec<u16>) {
         let Self { mask, start, stride, factor, .. } = *self;
@@ -368,7 +368,7 @@ impl Walk {
     fn claim_all(&self, best: &mut [[u64; 2]], buckets: &[u16], keys: &[u64]) {
         let mut one = |bucket: u16, key: u64| {
             if let Some(best) = best.get_mut(usize::from(bucket)) {
-                claim(best, key + self.ahead);
+                claim(best, key.wrapping_add(self.ahead));
             }
         };
         let buckets = buckets.get(..keys.len()).unwrap_or_default();
@@ -386,8 +386,11 @@ impl Walk {
         let ahead = upper(self.ahead);
         let mut one = |bucket: u16, upper: u32, key: &u64| {
             // What a sum of the lower halves would carry makes a key later only.
-            if latest.get(usize::from(bucket)).is_some_and(|latest| upper + ahead <= *latest) {
-                enter(best, latest, bucket, *key + self.ahead);
+            if latest
+                .get(usize::from(bucket))
+                .is_some_and(|latest| upper.wrapping_add(ahead) <= *latest)
+            {
+                enter(best, latest, bucket, key.wrapping_add(self.ahead));
             }
         };
         let (buckets, rest) = buckets.as_chunks::<8>();
