@@ -60,7 +60,7 @@ impl Plan<'_> {
         let mask = self.destinations.len().max(1) as u64 - 1;
         let sizes = [
             self.frame.len() as u64 | mask << 32,
-            u64::from(self.v6) | u64::from(CHAIN_MEASURED) << 32,
+            u64::from(self.v6),
             u64::from(self.headers) | u64::from(self.draw) << 32,
         ];
         bench.write("PLAN", 0, &words(&[&sizes[..], &first[..]].concat()))?;

@@ -123,7 +123,7 @@ reasons! {
         NoServer = "no_server", "no living server stands in its bucket";
         BadTable = "bad_table", "an index that the tables of this generation do not have";
         TooBigUnfragmented = "too_big_unfragmented", "too big for the tunnel, without the DF bit";
-        TooBigError = "too_big_error", "too big for the tunnel, and ICMP, which no error answers";
+        TooBigError = "too_big_error", "too big for the tunnel, and ICMP or from no host's address";
         TooBigLimited = "too_big_limited", "too big for the tunnel, and no reply is left";
         NoHeadroom = "no_headroom", "the driver left no room for the outer headers";
         HopIsSelf = "hop_is_self", "the next hop is this server, so forwarding would loop";

@@ -36,7 +36,8 @@ const SACK: u32 = 1 << 4;
 /// Largest window scale (RFC 7323 §2.3).
 const SCALE_MAX: u32 = 14;
 
-/// Whose lies are reported: a tunnelled SYN that lies is left to the redirector, which counts it.
+/// Whose lies are reported. A packet that lies within a tunnel is left to the redirector, which
+/// counts it; outer headers that lie end here, under the reason that the redirector would give.
 const BLAME: Blame = Blame {
     ipv4: Reason::BadIpv4Header,
     ipv6: Reason::BadIpv6Header,
@@ -145,7 +146,7 @@ fn reply<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Result<Verdict, Ver
     Ok(Verdict::Reply(Reason::CookieSent))
 }
 
-/// A lie in a tunnelled packet is the redirector's to count.
+/// A lie within a tunnel is the redirector's to count.
 #[inline(always)]
 fn keep(tunnelled: bool, verdict: Verdict) -> Verdict {
     if tunnelled { Verdict::Pass(Reason::NotVip) } else { verdict }

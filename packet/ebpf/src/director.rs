@@ -6,9 +6,11 @@ use crate::stage::encap::{self, Load};
 use crate::stage::flow::{self, Seen, Way};
 use crate::stage::forward;
 use crate::stage::icmp::{self, Message};
-use crate::stage::parse::{self, Blame};
+use crate::stage::parse::{self, Blame, Link};
 use crate::stage::{local, service, too_big};
 use crate::world::World;
+use packet_abi::Family;
+use packet_abi::net::ETHERNET_LEN;
 use packet_abi::verdict::{Reason, Verdict};
 
 /// Whose lies the director reports.
@@ -23,14 +25,20 @@ pub const BLAME: Blame = Blame {
 /// [`Reason::CookieSent`] by [`crate::cookie::decide`], which may also leave it to the stack.
 #[inline(always)]
 pub fn decide<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Verdict {
-    match stages(frame, world) {
+    // Frames without tags have their headers where the compiler knows: their stages are a copy of
+    // code of their own for each family, without what finds places and tells families apart.
+    let decided = match parse::untagged(frame) {
+        Some(Family::V4) => stages(frame, world, Link { l3: ETHERNET_LEN, family: Family::V4 }),
+        Some(Family::V6) => stages(frame, world, Link { l3: ETHERNET_LEN, family: Family::V6 }),
+        None => parse::link(frame).and_then(|link| stages(frame, world, link)),
+    };
+    match decided {
         Ok(verdict) | Err(verdict) => verdict,
     }
 }
 
 #[inline(always)]
-fn stages<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Result<Verdict, Verdict> {
-    let link = parse::link(frame)?;
+fn stages<F: Frame, W: World<F>>(frame: &mut F, world: &W, link: Link) -> Result<Verdict, Verdict> {
     let address = parse::destination(frame, link)?;
     let leaf = service::vip(world, address)?;
     let packet = parse::network(frame, link, BLAME)?;

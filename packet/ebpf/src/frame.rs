@@ -119,50 +119,34 @@ header!(
     }
 );
 
-header!(
-    /// The outer headers of GUE over IPv4 in words: IPv4, UDP, GUE and the private data before the
-    /// hops. One store, where fields would be twenty.
-    OuterV4, 36, {
-        /// IPv4.
-        ip: [u32; 5],
-        /// UDP.
-        udp: [u32; 2],
-        /// GUE.
-        gue: [u32; 2],
-    }
-);
+/// The outer headers of GUE in words, the IP header of `N`: IP, UDP, GUE and the private data
+/// before the hops. One store, where fields would be twenty.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Outer<const N: usize> {
+    /// IP.
+    pub ip: [u32; N],
+    /// UDP.
+    pub udp: [u32; 2],
+    /// GUE.
+    pub gue: [u32; 2],
+}
 
-header!(
-    /// The same over IPv6.
-    OuterV6, 56, {
-        /// IPv6.
-        ip: [u32; 10],
-        /// UDP.
-        udp: [u32; 2],
-        /// GUE.
-        gue: [u32; 2],
-    }
-);
+// SAFETY: words only, so that there is no padding and no invalid bit pattern.
+unsafe impl<const N: usize> Plain for Outer<N> {}
 
-header!(
-    /// IPv4 and UDP, of FOU.
-    FooV4, 28, {
-        /// IPv4.
-        ip: [u32; 5],
-        /// UDP.
-        udp: [u32; 2],
-    }
-);
+/// IP and UDP in words, of FOU.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Foo<const N: usize> {
+    /// IP.
+    pub ip: [u32; N],
+    /// UDP.
+    pub udp: [u32; 2],
+}
 
-header!(
-    /// IPv6 and UDP, of FOU.
-    FooV6, 48, {
-        /// IPv6.
-        ip: [u32; 10],
-        /// UDP.
-        udp: [u32; 2],
-    }
-);
+// SAFETY: as above.
+unsafe impl<const N: usize> Plain for Foo<N> {}
 
 header!(
     /// A TCP header without options (RFC 9293 §3.1).

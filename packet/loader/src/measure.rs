@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 /// Programs that only measure: what comes before a measured one, the floors, a peer.
-const MEASURING: [&str; 7] =
-    ["prologue", "prologue_tc", "shrink_tc", "empty_xdp", "empty_tc", "sink", "peer"];
+const MEASURING: [&str; 8] =
+    ["prologue", "prologue_tc", "shrink_tc", "empty_xdp", "empty_tc", "bounce", "sink", "peer"];
 /// Their object.
 static OBJECT: &[u8] = {
     #[repr(C, align(8))]

@@ -14,7 +14,7 @@ use packet_abi::maps::{
 };
 use packet_abi::tables::Seen;
 use packet_abi::verdict::{Reason, Verdict};
-use packet_ebpf::frame::{Frame, Plain};
+use packet_ebpf::frame::{Frame, Plain, hidden};
 use packet_ebpf::stage::parse;
 use packet_ebpf::{cookie, director};
 
@@ -35,7 +35,7 @@ fn root(context: *mut xdp_md) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 fn director(context: *mut xdp_md) -> u32 {
-    let mut frame = XdpFrame { context };
+    let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
     let verdict = match Kernel::new(context.cast()) {
         Some(world) => director::decide(&mut frame, &world),
@@ -72,7 +72,7 @@ fn is_tunnel(frame: &XdpFrame) -> bool {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 fn cookie(context: *mut xdp_md) -> u32 {
-    let mut frame = XdpFrame { context };
+    let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
     let verdict = match Kernel::new(context.cast()) {
         Some(world) => cookie::decide(&mut frame, &world),
@@ -91,7 +91,7 @@ fn cookie(context: *mut xdp_md) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 fn cookie_answer(context: *mut xdp_md) -> u32 {
-    let mut frame = XdpFrame { context };
+    let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
     let verdict = match Kernel::new(context.cast()) {
         Some(world) => cookie::answer(&mut frame, &world),
@@ -104,7 +104,7 @@ fn cookie_answer(context: *mut xdp_md) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 fn too_big(context: *mut xdp_md) -> u32 {
-    let mut frame = XdpFrame { context };
+    let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
     let verdict = match Kernel::new(context.cast()) {
         Some(world) => director::too_big(&mut frame, &world),
@@ -131,7 +131,7 @@ fn finish(context: &XdpContext, verdict: Verdict, octets: u64) -> u32 {
 fn tap_xdp(context: *mut xdp_md) -> u32 {
     let context = XdpContext::new(context);
     let seen = SEEN.get(0).copied().unwrap_or(Seen { reason: 0, action: XDP_PASS });
-    let frame = XdpFrame { context: context.as_ptr().cast() };
+    let frame = XdpFrame::new(context.as_ptr().cast());
     CAPTURED.output_at_index(
         &context,
         aya_ebpf::bindings::BPF_F_CURRENT_CPU as u32,
@@ -147,27 +147,41 @@ const SNAP_MAX: usize = 2048;
 /// A frame in XDP.
 struct XdpFrame {
     context: *mut xdp_md,
+    /// Where it starts and ends: kept, as the compiler would read the context anew after every
+    /// look-up in a map.
+    data: usize,
+    end: usize,
 }
 
 impl XdpFrame {
     #[inline(always)]
-    fn bounds(&self) -> (usize, usize) {
+    fn new(context: *mut xdp_md) -> Self {
+        let mut frame = Self { context, data: 0, end: 0 };
+        frame.renew();
+        frame
+    }
+
+    /// Reads the bounds, which a helper has moved.
+    #[inline(always)]
+    fn renew(&mut self) {
         // SAFETY: the program's context.
-        unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) }
+        unsafe {
+            self.data = (*self.context).data as usize;
+            self.end = (*self.context).data_end as usize;
+        }
     }
 
     #[inline(always)]
     fn place<T>(&self, at: usize) -> Option<*mut T> {
-        let (data, end) = self.bounds();
-        within(data + at, size_of::<T>(), end).map(|place| place as *mut T)
+        within(self.data + at, size_of::<T>(), self.end).map(|place| place as *mut T)
     }
 }
 
 impl Frame for XdpFrame {
     #[inline(always)]
     fn octets(&self) -> usize {
-        let (data, end) = self.bounds();
-        end - data
+        // A length, before the compiler adds up bounds with something else, which verifiers refuse.
+        hidden(self.end - self.data)
     }
 
     #[inline(always)]
@@ -189,6 +203,7 @@ impl Frame for XdpFrame {
     fn grow(&mut self, octets: usize) -> Option<()> {
         // SAFETY: a helper on the program's context; it refuses what is out of range.
         let answer = unsafe { bpf_xdp_adjust_head(self.context, -(octets as i32)) };
+        self.renew();
         if answer == 0 { Some(()) } else { None }
     }
 
@@ -196,6 +211,7 @@ impl Frame for XdpFrame {
     fn shrink(&mut self, octets: usize) -> Option<()> {
         // SAFETY: as above.
         let answer = unsafe { bpf_xdp_adjust_head(self.context, octets as i32) };
+        self.renew();
         if answer == 0 { Some(()) } else { None }
     }
 
@@ -204,6 +220,7 @@ impl Frame for XdpFrame {
         let change = octets as i32 - self.octets() as i32;
         // SAFETY: as above.
         let answer = unsafe { bpf_xdp_adjust_tail(self.context, change) };
+        self.renew();
         if answer == 0 { Some(()) } else { None }
     }
 

@@ -1,7 +1,7 @@
 //! Stage 6: wraps the packet for its first hop. The outer source port carries the flow's entropy
 //! for ECMP and receive queues; DSCP and ECN are copied; TTL is fresh; the second hop rides along.
 
-use crate::frame::{FooV4, FooV6, Frame, Ipv4, OuterV4, OuterV6, ipv4_checksum};
+use crate::frame::{Foo, Frame, Ipv4, Outer, Plain, ipv4_checksum};
 use crate::stage::forward::Hops;
 use crate::stage::parse::Packet;
 use crate::world::{Constants, World};
@@ -222,18 +222,7 @@ fn v4<F: Frame>(
         header.source,
         header.destination,
     ];
-    if shape.plain() {
-        return frame.store(packet.l3, ip);
-    }
-    let udp = udp(fixed, packet, load, shape);
-    if shape.encapsulation != Encapsulation::Gue as u8 {
-        return frame.store(packet.l3, FooV4 { ip, udp });
-    }
-    frame.store(packet.l3, OuterV4 { ip, udp, gue: gue(packet, load, shape) })?;
-    match load.hops.second {
-        None => Some(()),
-        Some(hop) => frame.store(packet.l3 + size_of::<OuterV4>(), hop.server.address.as_v4()),
-    }
+    lay(frame, fixed, packet, load, shape, ip, Address::as_v4)
 }
 
 /// The outer headers over IPv6.
@@ -262,17 +251,31 @@ fn v6<F: Frame>(
         g,
         h,
     ];
+    lay(frame, fixed, packet, load, shape, ip, words)
+}
+
+/// Writes the outer headers behind an IP header of `N` words, whose family has hops as `hop` says.
+#[inline(always)]
+fn lay<F: Frame, T: Plain, const N: usize>(
+    frame: &mut F,
+    fixed: &Constants,
+    packet: &Packet,
+    load: &Load<'_>,
+    shape: Shape,
+    ip: [u32; N],
+    hop: impl Fn(Address) -> T,
+) -> Option<()> {
     if shape.plain() {
         return frame.store(packet.l3, ip);
     }
     let udp = udp(fixed, packet, load, shape);
     if shape.encapsulation != Encapsulation::Gue as u8 {
-        return frame.store(packet.l3, FooV6 { ip, udp });
+        return frame.store(packet.l3, Foo { ip, udp });
     }
-    frame.store(packet.l3, OuterV6 { ip, udp, gue: gue(packet, load, shape) })?;
+    frame.store(packet.l3, Outer { ip, udp, gue: gue(packet, load, shape) })?;
     match load.hops.second {
         None => Some(()),
-        Some(hop) => frame.store(packet.l3 + size_of::<OuterV6>(), words(hop.server.address)),
+        Some(second) => frame.store(packet.l3 + size_of::<Outer<N>>(), hop(second.server.address)),
     }
 }
 

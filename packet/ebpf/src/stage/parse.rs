@@ -46,6 +46,16 @@ pub struct Packet {
     pub destination: Address,
 }
 
+/// The family of a frame without VLAN tags.
+#[inline(always)]
+pub fn untagged<F: Frame>(frame: &F) -> Option<Family> {
+    match u16::from_be(frame.load::<u16>(ETHERNET_LEN - 2)?) {
+        ETHERTYPE_IPV4 => Some(Family::V4),
+        ETHERTYPE_IPV6 => Some(Family::V6),
+        _ => None,
+    }
+}
+
 /// Finds the IP header, past VLAN tags.
 #[inline(always)]
 pub fn link<F: Frame>(frame: &F) -> Result<Link, Verdict> {

@@ -29,7 +29,7 @@ const _: () = assert!(SUM_V6 * 4 == QUOTE_V6 && SUM_V6.is_multiple_of(4));
 /// Answers, or drops under a reason what may not be answered.
 #[inline(always)]
 pub fn answer<F: Frame, W: World<F>>(frame: &mut F, world: &W, packet: &Packet) -> Verdict {
-    if icmp::is_icmp(packet) {
+    if icmp::is_icmp(packet) || !is_host(packet) {
         return Verdict::Drop(Reason::TooBigError);
     }
     if !packet.whole {
@@ -47,6 +47,22 @@ pub fn answer<F: Frame, W: World<F>>(frame: &mut F, world: &W, packet: &Packet) 
     match told {
         Some(()) => Verdict::Reply(Reason::TooBigSent),
         None => Verdict::Drop(Reason::NoHeadroom),
+    }
+}
+
+/// Whether the source may be one host's. To others no error is sent: this network, loopback,
+/// multicast, broadcast (RFC 1812 §4.3.2.7, RFC 4443 §2.4 e.6).
+#[inline(always)]
+fn is_host(packet: &Packet) -> bool {
+    match packet.family {
+        Family::V4 => {
+            let [first, ..] = packet.source.as_v4().to_ne_bytes();
+            first != 0 && first != 127 && first < 224
+        }
+        Family::V6 => {
+            let (high, low) = packet.source.numbers();
+            (high != 0 || low > 1) && high >> 56 != 0xff
+        }
     }
 }
 

@@ -88,8 +88,8 @@ fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32, context: &[u32]) -> i
 
 /// `BPF_F_TEST_XDP_LIVE_FRAMES`: frames go where the program sends them.
 const LIVE_FRAMES: u32 = 1 << 1;
-/// Frames that the kernel takes through a program at a time.
-const LIVE_BATCH: u32 = 64;
+/// Frames that the kernel takes through a program at a time: as many as it can.
+const LIVE_BATCH: u32 = 256;
 
 /// Takes `frames` copies of a frame through an XDP program as if they had come by an interface,
 /// and lets them go where it sends them (Linux 5.18). Frames are used again as the run before left
