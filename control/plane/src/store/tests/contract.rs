@@ -1,0 +1,258 @@
+//! What every backend keeps. Each function is a test on each of them.
+
+use super::support::{Place, key, put, remove, text, who};
+use crate::store::{
+    ChangeError, Fault, HISTORY_PAGE_MAX, Keeper, OBJECT_BYTES_MAX, State, StoreError, Who,
+};
+use crate::store::{Commit, Write};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+pub(super) async fn an_empty_store_is_at_revision_0(place: Place) {
+    let keeper = place.keeper().await;
+    assert_eq!(keeper.state().revision, 0);
+    assert_eq!(keeper.history(0..=u64::MAX).await.expect("history"), []);
+    assert_eq!(put(&keeper, "a/1", json!(1)).await, 1);
+}
+
+pub(super) async fn a_commit_is_there_after_opening_again(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!({"name": "one"})).await;
+    put(&keeper, "a/2", json!([2])).await;
+    remove(&keeper, "a/1").await;
+    let before = keeper.state().clone();
+    drop(keeper);
+    let keeper = place.keeper().await;
+    assert_eq!(*keeper.state(), before);
+    assert_eq!(text(&keeper.state()), "a/2=[2]");
+}
+
+fn commit(base: u64, id: u64, at: &str, value: Value) -> Commit {
+    let write = Write { key: key(at), before: None, after: Some(Arc::new(value)) };
+    Commit { base, id, who: who(), what: "test".to_owned(), at_ms: 0, writes: vec![write] }
+}
+
+pub(super) async fn a_commit_on_an_old_revision_conflicts_and_writes_nothing(place: Place) {
+    let backend = place.backend().await;
+    assert_eq!(backend.commit(commit(0, 1, "a/1", json!(1))).await.expect("first"), 1);
+    for base in [0, 2, 9] {
+        let second = backend.commit(commit(base, 2, "a/2", json!(2))).await;
+        let is_conflict = matches!(second, Err(StoreError::Conflict { .. }));
+        assert!(is_conflict, "base {base}: {second:?}");
+    }
+    let state = backend.load().await.expect("objects");
+    assert_eq!((state.revision, text(&state).as_str()), (1, "a/1=1"));
+    assert_eq!(backend.history(0..=9).await.expect("history").len(), 1);
+}
+
+pub(super) async fn history_has_who_when_what_and_both_values(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!(1)).await;
+    let who = Who { actor: "token:7".to_owned(), address: Some([192, 0, 2, 7].into()) };
+    let changed: Result<_, ChangeError<Infallible>> = keeper
+        .change(&who, "PATCH /a/1", 1_234, |draft| {
+            draft.put(key("a/1"), json!(2));
+            draft.put(key("a/2"), json!(null));
+            Ok(())
+        })
+        .await;
+    changed.expect("a change");
+    remove(&keeper, "a/1").await;
+    let history = keeper.history(2..=3).await.expect("history");
+    let [second, third] = &history[..] else { panic!("{history:?}") };
+    assert_eq!((second.revision, second.at_ms, &*second.what), (2, 1_234, "PATCH /a/1"));
+    assert_eq!(second.who.to_string(), "token:7 from 192.0.2.7");
+    let told = |changed: &crate::store::Changed| {
+        let side =
+            |value: &Option<Arc<Value>>| value.as_ref().map_or("-".into(), |v| v.to_string());
+        format!("{} {} {}", changed.key, side(&changed.before), side(&changed.after))
+    };
+    let lines: Vec<_> = second.changes.iter().chain(&third.changes).map(told).collect();
+    assert_eq!(lines, ["a/1 1 2", "a/2 - null", "a/1 2 -"]);
+}
+
+pub(super) async fn history_comes_in_pages(place: Place) {
+    let backend = place.backend().await;
+    let state = State { revision: 1_500, ..State::default() };
+    let record = |revision| commit(revision - 1, revision, "a/1", json!(revision)).record();
+    let history: Vec<_> = (1..=1_500).map(record).collect();
+    let dump = crate::store::Dump { state, history: history.clone() };
+    backend.fill(dump).await.expect("filled");
+    let first = backend.history(0..=u64::MAX).await.expect("history");
+    assert_eq!(first, history[..HISTORY_PAGE_MAX]);
+    let second = backend.history(first.len() as u64 + 1..=u64::MAX).await.expect("history");
+    assert_eq!(second, history[HISTORY_PAGE_MAX..]);
+    assert_eq!(backend.history(10..=12).await.expect("history"), history[9..12]);
+}
+
+pub(super) async fn a_change_that_changes_nothing_commits_nothing(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!({"x": 1, "y": 2})).await;
+    assert_eq!(put(&keeper, "a/1", json!({"y": 2, "x": 1})).await, 1);
+    let there_and_back: Result<_, ChangeError<Infallible>> = keeper
+        .change(&who(), "back", 0, |draft| {
+            let value = draft.get(&key("a/1")).expect("there").value.as_ref().clone();
+            draft.remove(&key("a/1"));
+            draft.put(key("a/1"), value);
+            draft.put(key("a/2"), json!(2));
+            draft.remove(&key("a/2"));
+            Ok(())
+        })
+        .await;
+    assert_eq!(there_and_back.expect("a change").1, 1);
+    assert_eq!(keeper.history(0..=9).await.expect("history").len(), 1);
+}
+
+pub(super) async fn a_failed_edit_leaves_no_trace(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!(1)).await;
+    let failed: Result<((), _), _> = keeper
+        .change(&who(), "fail", 0, |draft| {
+            draft.put(key("a/1"), json!(2));
+            draft.put(key("a/2"), json!(2));
+            assert_eq!(draft.get(&key("a/2")).map(|s| s.created), Some(2));
+            Err("no")
+        })
+        .await;
+    assert!(matches!(failed, Err(ChangeError::Edit("no"))));
+    assert_eq!(text(&keeper.state()), "a/1=1");
+    put(&keeper, "a/3", json!(3)).await;
+    assert_eq!(text(&keeper.state()), "a/1=1 a/3=3");
+}
+
+pub(super) async fn an_invalid_state_is_refused_with_its_faults(place: Place) {
+    let no_sevens = |state: &State| {
+        let sevens = state.objects.iter().filter(|(_, stored)| *stored.value == json!(7));
+        let fault = |key: &crate::store::Key| Fault {
+            key: key.clone(),
+            pointer: Some("/x".to_owned()),
+            what: "is 7".to_owned(),
+        };
+        sevens.map(|(key, _)| fault(key)).collect()
+    };
+    let keeper = Keeper::open(place.backend().await, no_sevens).await.expect("the keeper");
+    let refused: Result<((), _), ChangeError<Infallible>> = keeper
+        .change(&who(), "sevens", 0, |draft| {
+            draft.put(key("a/1"), json!(7));
+            draft.put(key("a/2"), json!(7));
+            Ok(())
+        })
+        .await;
+    let told = refused.expect_err("refused").to_string();
+    assert_eq!(told, "a/1#/x: is 7; a/2#/x: is 7");
+    assert_eq!(keeper.state().revision, 0);
+    assert_eq!(put(&keeper, "a/1", json!(8)).await, 1);
+}
+
+pub(super) async fn objects_come_in_the_order_of_creation(place: Place) {
+    let keeper = place.keeper().await;
+    for at in ["p/z", "p-x/1", "p/m/deep", "p/a", "p0", "p", "q/b"] {
+        put(&keeper, at, json!(at)).await;
+    }
+    put(&keeper, "p/z", json!("again")).await;
+    let state = keeper.state();
+    let names = |found: Vec<(&crate::store::Key, _)>| {
+        found.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(state.under(&key("p"))), ["p/z", "p/m/deep", "p/a"]);
+    assert_eq!(names(state.children(&key("p"))), ["p/z", "p/a"]);
+    assert_eq!(names(state.under(&key("none"))), [""; 0]);
+}
+
+pub(super) async fn created_stays_and_modified_grows(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!(1)).await;
+    put(&keeper, "a/2", json!(1)).await;
+    put(&keeper, "a/1", json!(2)).await;
+    let stamps = |keeper: &Keeper| {
+        let state = keeper.state();
+        let stored = state.get(&key("a/1")).expect("there");
+        (stored.created, stored.modified)
+    };
+    assert_eq!(stamps(&keeper), (1, 3));
+    drop(keeper);
+    let keeper = place.keeper().await;
+    assert_eq!(stamps(&keeper), (1, 3));
+    remove(&keeper, "a/1").await;
+    put(&keeper, "a/1", json!(3)).await;
+    assert_eq!(stamps(&keeper), (5, 5));
+}
+
+pub(super) async fn a_caller_who_goes_away_leaves_a_whole_commit(place: Place) {
+    let keeper = Arc::new(place.keeper().await);
+    for round in 0..20_u64 {
+        let other = keeper.clone();
+        let caller = tokio::spawn(async move { put(&other, "a/1", json!(round)).await });
+        // The caller is given up between two of its steps.
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        caller.abort();
+        let _ = caller.await;
+    }
+    let last = put(&keeper, "a/2", json!(2)).await;
+    let history = keeper.history(0..=u64::MAX).await.expect("history");
+    assert_eq!(history.len() as u64, last);
+    let stored = keeper.backend().load().await.expect("objects");
+    assert_eq!(*keeper.state(), stored);
+}
+
+pub(super) async fn revisions_are_told(place: Place) {
+    let keeper = place.keeper().await;
+    let mut revisions = keeper.revisions();
+    put(&keeper, "a/1", json!(1)).await;
+    revisions.changed().await.expect("told");
+    assert_eq!(*revisions.borrow_and_update(), 1);
+    assert_eq!(keeper.metrics().commits.get(), 1);
+}
+
+pub(super) async fn many_changes_at_once_all_get_through(place: Place) {
+    let keeper = Arc::new(place.keeper().await);
+    let add = |keeper: Arc<Keeper>| async move {
+        let added: Result<_, ChangeError<Infallible>> = keeper
+            .change(&who(), "add", 0, |draft| {
+                let old = draft.get(&key("a/sum")).and_then(|s| s.value.as_u64()).unwrap_or(0);
+                draft.put(key("a/sum"), json!(old + 1));
+                Ok(())
+            })
+            .await;
+        added.expect("a change")
+    };
+    let all: Vec<_> = (0..50).map(|_| tokio::spawn(add(keeper.clone()))).collect();
+    for one in all {
+        one.await.expect("no panic");
+    }
+    assert_eq!(text(&keeper.state()), "a/sum=50");
+    assert_eq!(keeper.state().revision, 50);
+}
+
+pub(super) async fn an_object_too_large_is_refused(place: Place) {
+    let keeper = place.keeper().await;
+    let large: Result<_, ChangeError<Infallible>> = keeper
+        .change(&who(), "large", 0, |draft| {
+            draft.put(key("a/1"), json!("x".repeat(OBJECT_BYTES_MAX)));
+            Ok(())
+        })
+        .await;
+    assert!(matches!(large, Err(ChangeError::Store(StoreError::TooLarge { .. }))));
+    put(&keeper, "a/1", json!("x".repeat(OBJECT_BYTES_MAX - 2))).await;
+}
+
+pub(super) async fn compaction_keeps_the_newest_record(place: Place) {
+    let keeper = place.keeper().await;
+    for n in 0..9 {
+        put(&keeper, "a/1", json!(n)).await;
+    }
+    let revisions = async |keeper: &Keeper| {
+        let history = keeper.history(0..=u64::MAX).await.expect("history");
+        history.iter().map(|record| record.revision).collect::<Vec<_>>()
+    };
+    keeper.compact(7).await.expect("compacted");
+    assert_eq!(revisions(&keeper).await, [7, 8, 9]);
+    keeper.compact(u64::MAX).await.expect("compacted");
+    assert_eq!(revisions(&keeper).await, [9]);
+    assert_eq!(put(&keeper, "a/1", json!("on")).await, 10);
+    drop(keeper);
+    assert_eq!(place.keeper().await.state().revision, 10);
+}
