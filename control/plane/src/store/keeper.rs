@@ -164,6 +164,11 @@ impl Keeper {
         self.inner.backend.history(range).await
     }
 
+    /// Reads the store anew, after it was filled.
+    pub(super) async fn read_again(&self) -> Result<(), StoreError> {
+        self.inner.reload(&mut *self.inner.work.lock().await).await
+    }
+
     /// Forgets the records before `first`; the newest one stays in any case. What was forgotten
     /// cannot be rolled back to.
     ///

@@ -6,22 +6,30 @@
 //! here.
 
 mod backend;
+mod backup;
+mod diff;
 mod embedded;
 mod error;
+pub mod files;
 mod keeper;
 mod key;
 mod metrics;
 mod record;
+mod rollback;
 mod state;
+mod vault;
 
 pub use backend::{Backend, Dump, HISTORY_PAGE_MAX};
+pub use diff::{Difference, differences, together};
 pub use embedded::Embedded;
 pub use error::{ChangeError, Fault, KeyError, StoreError};
 pub use keeper::{CHANGE_TRIES_MAX, Keeper, StateGuard, Validate};
 pub use key::{KEY_BYTES_MAX, Key};
 pub use metrics::StoreMetrics;
 pub use record::{Changed, Commit, OBJECT_BYTES_MAX, Record, Revision, Stored, Who, Write};
+pub use rollback::{CREDENTIALS, Moved, is_credential};
 pub use state::{Draft, State};
+pub use vault::{Vault, is_sealed, redacted};
 
 #[cfg(test)]
 mod tests;

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
 
-pub(super) async fn an_empty_store_is_at_revision_0(place: Place) {
+pub(in crate::store) async fn an_empty_store_is_at_revision_0(place: Place) {
     let keeper = place.keeper().await;
     assert_eq!(keeper.state().revision, 0);
     assert_eq!(keeper.history(0..=u64::MAX).await.expect("history"), []);
     assert_eq!(put(&keeper, "a/1", json!(1)).await, 1);
 }
 
-pub(super) async fn a_commit_is_there_after_opening_again(place: Place) {
+pub(in crate::store) async fn a_commit_is_there_after_opening_again(place: Place) {
     let keeper = place.keeper().await;
     put(&keeper, "a/1", json!({"name": "one"})).await;
     put(&keeper, "a/2", json!([2])).await;
@@ -33,7 +33,9 @@ fn commit(base: u64, id: u64, at: &str, value: Value) -> Commit {
     Commit { base, id, who: who(), what: "test".to_owned(), at_ms: 0, writes: vec![write] }
 }
 
-pub(super) async fn a_commit_on_an_old_revision_conflicts_and_writes_nothing(place: Place) {
+pub(in crate::store) async fn a_commit_on_an_old_revision_conflicts_and_writes_nothing(
+    place: Place,
+) {
     let backend = place.backend().await;
     assert_eq!(backend.commit(commit(0, 1, "a/1", json!(1))).await.expect("first"), 1);
     for base in [0, 2, 9] {
@@ -46,7 +48,7 @@ pub(super) async fn a_commit_on_an_old_revision_conflicts_and_writes_nothing(pla
     assert_eq!(backend.history(0..=9).await.expect("history").len(), 1);
 }
 
-pub(super) async fn history_has_who_when_what_and_both_values(place: Place) {
+pub(in crate::store) async fn history_has_who_when_what_and_both_values(place: Place) {
     let keeper = place.keeper().await;
     put(&keeper, "a/1", json!(1)).await;
     let who = Who { actor: "token:7".to_owned(), address: Some([192, 0, 2, 7].into()) };
@@ -72,7 +74,7 @@ pub(super) async fn history_has_who_when_what_and_both_values(place: Place) {
     assert_eq!(lines, ["a/1 1 2", "a/2 - null", "a/1 2 -"]);
 }
 
-pub(super) async fn history_comes_in_pages(place: Place) {
+pub(in crate::store) async fn history_comes_in_pages(place: Place) {
     let backend = place.backend().await;
     let state = State { revision: 1_500, ..State::default() };
     let record = |revision| commit(revision - 1, revision, "a/1", json!(revision)).record();
@@ -86,7 +88,7 @@ pub(super) async fn history_comes_in_pages(place: Place) {
     assert_eq!(backend.history(10..=12).await.expect("history"), history[9..12]);
 }
 
-pub(super) async fn a_change_that_changes_nothing_commits_nothing(place: Place) {
+pub(in crate::store) async fn a_change_that_changes_nothing_commits_nothing(place: Place) {
     let keeper = place.keeper().await;
     put(&keeper, "a/1", json!({"x": 1, "y": 2})).await;
     assert_eq!(put(&keeper, "a/1", json!({"y": 2, "x": 1})).await, 1);
@@ -104,7 +106,7 @@ pub(super) async fn a_change_that_changes_nothing_commits_nothing(place: Place) 
     assert_eq!(keeper.history(0..=9).await.expect("history").len(), 1);
 }
 
-pub(super) async fn a_failed_edit_leaves_no_trace(place: Place) {
+pub(in crate::store) async fn a_failed_edit_leaves_no_trace(place: Place) {
     let keeper = place.keeper().await;
     put(&keeper, "a/1", json!(1)).await;
     let failed: Result<((), _), _> = keeper
@@ -121,7 +123,7 @@ pub(super) async fn a_failed_edit_leaves_no_trace(place: Place) {
     assert_eq!(text(&keeper.state()), "a/1=1 a/3=3");
 }
 
-pub(super) async fn an_invalid_state_is_refused_with_its_faults(place: Place) {
+pub(in crate::store) async fn an_invalid_state_is_refused_with_its_faults(place: Place) {
     let no_sevens = |state: &State| {
         let sevens = state.objects.iter().filter(|(_, stored)| *stored.value == json!(7));
         let fault = |key: &crate::store::Key| Fault {
@@ -145,7 +147,7 @@ pub(super) async fn an_invalid_state_is_refused_with_its_faults(place: Place) {
     assert_eq!(put(&keeper, "a/1", json!(8)).await, 1);
 }
 
-pub(super) async fn objects_come_in_the_order_of_creation(place: Place) {
+pub(in crate::store) async fn objects_come_in_the_order_of_creation(place: Place) {
     let keeper = place.keeper().await;
     for at in ["p/z", "p-x/1", "p/m/deep", "p/a", "p0", "p", "q/b"] {
         put(&keeper, at, json!(at)).await;
@@ -160,7 +162,7 @@ pub(super) async fn objects_come_in_the_order_of_creation(place: Place) {
     assert_eq!(names(state.under(&key("none"))), [""; 0]);
 }
 
-pub(super) async fn created_stays_and_modified_grows(place: Place) {
+pub(in crate::store) async fn created_stays_and_modified_grows(place: Place) {
     let keeper = place.keeper().await;
     put(&keeper, "a/1", json!(1)).await;
     put(&keeper, "a/2", json!(1)).await;
@@ -179,7 +181,7 @@ pub(super) async fn created_stays_and_modified_grows(place: Place) {
     assert_eq!(stamps(&keeper), (5, 5));
 }
 
-pub(super) async fn a_caller_who_goes_away_leaves_a_whole_commit(place: Place) {
+pub(in crate::store) async fn a_caller_who_goes_away_leaves_a_whole_commit(place: Place) {
     let keeper = Arc::new(place.keeper().await);
     for round in 0..20_u64 {
         let other = keeper.clone();
@@ -198,7 +200,7 @@ pub(super) async fn a_caller_who_goes_away_leaves_a_whole_commit(place: Place) {
     assert_eq!(*keeper.state(), stored);
 }
 
-pub(super) async fn revisions_are_told(place: Place) {
+pub(in crate::store) async fn revisions_are_told(place: Place) {
     let keeper = place.keeper().await;
     let mut revisions = keeper.revisions();
     put(&keeper, "a/1", json!(1)).await;
@@ -207,7 +209,7 @@ pub(super) async fn revisions_are_told(place: Place) {
     assert_eq!(keeper.metrics().commits.get(), 1);
 }
 
-pub(super) async fn many_changes_at_once_all_get_through(place: Place) {
+pub(in crate::store) async fn many_changes_at_once_all_get_through(place: Place) {
     let keeper = Arc::new(place.keeper().await);
     let add = |keeper: Arc<Keeper>| async move {
         let added: Result<_, ChangeError<Infallible>> = keeper
@@ -227,7 +229,7 @@ pub(super) async fn many_changes_at_once_all_get_through(place: Place) {
     assert_eq!(keeper.state().revision, 50);
 }
 
-pub(super) async fn an_object_too_large_is_refused(place: Place) {
+pub(in crate::store) async fn an_object_too_large_is_refused(place: Place) {
     let keeper = place.keeper().await;
     let large: Result<_, ChangeError<Infallible>> = keeper
         .change(&who(), "large", 0, |draft| {
@@ -239,7 +241,7 @@ pub(super) async fn an_object_too_large_is_refused(place: Place) {
     put(&keeper, "a/1", json!("x".repeat(OBJECT_BYTES_MAX - 2))).await;
 }
 
-pub(super) async fn compaction_keeps_the_newest_record(place: Place) {
+pub(in crate::store) async fn compaction_keeps_the_newest_record(place: Place) {
     let keeper = place.keeper().await;
     for n in 0..9 {
         put(&keeper, "a/1", json!(n)).await;
@@ -255,4 +257,136 @@ pub(super) async fn compaction_keeps_the_newest_record(place: Place) {
     assert_eq!(put(&keeper, "a/1", json!("on")).await, 10);
     drop(keeper);
     assert_eq!(place.keeper().await.state().revision, 10);
+}
+
+async fn back(keeper: &Keeper, to: u64) -> Result<(usize, u64), ChangeError<crate::store::Moved>> {
+    keeper.rollback(to, &who(), 9).await
+}
+
+pub(in crate::store) async fn rollback_is_a_commit_that_brings_old_objects_back(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!(1)).await;
+    put(&keeper, "a/2", json!(2)).await;
+    let old = text(&keeper.state());
+    put(&keeper, "a/1", json!(10)).await;
+    put(&keeper, "a/3", json!(3)).await;
+    remove(&keeper, "a/2").await;
+    assert_eq!(back(&keeper, 2).await.expect("rolled back"), (3, 6));
+    assert_eq!(text(&keeper.state()), old);
+    assert_eq!(keeper.state().get(&key("a/1")).map(|s| (s.created, s.modified)), Some((1, 6)));
+    assert_eq!(keeper.history(0..=9).await.expect("history").len(), 6);
+    assert_eq!(back(&keeper, 5).await.expect("rolled back"), (3, 7));
+    assert_eq!(text(&keeper.state()), "a/1=10 a/3=3");
+    assert_eq!(back(&keeper, 0).await.expect("rolled back"), (2, 8));
+    assert_eq!(text(&keeper.state()), "");
+    assert_eq!(back(&keeper, 8).await.expect("rolled back"), (0, 8));
+}
+
+pub(in crate::store) async fn rollback_leaves_credentials_alone(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "tokens/1", json!("hash")).await;
+    put(&keeper, "a/1", json!(1)).await;
+    remove(&keeper, "tokens/1").await;
+    put(&keeper, "accounts/1/tokens/2", json!("new")).await;
+    put(&keeper, "a/1", json!(2)).await;
+    back(&keeper, 2).await.expect("rolled back");
+    assert_eq!(text(&keeper.state()), r#"a/1=1 accounts/1/tokens/2="new""#);
+}
+
+pub(in crate::store) async fn rollback_past_the_history_or_the_head_is_refused(place: Place) {
+    let keeper = place.keeper().await;
+    for n in 0..6 {
+        put(&keeper, "a/1", json!(n)).await;
+    }
+    keeper.compact(4).await.expect("compacted");
+    let ahead = back(&keeper, 7).await.expect_err("ahead").to_string();
+    assert_eq!(ahead, "revision 7 does not exist: the store is at 6");
+    let gone = back(&keeper, 2).await.expect_err("compacted").to_string();
+    assert_eq!(gone, "revision 2 cannot be reached: history begins at 4");
+    assert_eq!(back(&keeper, 3).await.expect("rolled back"), (1, 7));
+    assert_eq!(text(&keeper.state()), "a/1=2");
+}
+
+/// A folder of backups, and an embedded store that one is restored into.
+async fn restored(file: &std::path::Path) -> Result<(State, usize), StoreError> {
+    let other = super::support::embedded();
+    let keeper = other.keeper().await;
+    keeper.restore(file).await?;
+    let history = keeper.history(0..=u64::MAX).await?.len();
+    let state = keeper.state().clone();
+    assert_eq!(put(&keeper, "b/1", json!(1)).await, state.revision + 1);
+    Ok((state, history))
+}
+
+pub(in crate::store) async fn a_backup_restores_objects_and_history(place: Place) {
+    let folder = super::support::Folder::new();
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!({"name": "one"})).await;
+    put(&keeper, "a/2", json!(2)).await;
+    remove(&keeper, "a/2").await;
+    let file = folder.file("backup");
+    assert_eq!(keeper.backup(&file).await.expect("written"), 3);
+    assert_eq!(restored(&file).await.expect("restored"), (keeper.state().clone(), 3));
+    let again = keeper.backup(&file).await.expect_err("there already").to_string();
+    assert!(again.contains("backup: write: entity already exists"), "{again}");
+    let bytes = std::fs::read(&file).expect("the backup");
+    // Cut off anywhere, or with one octet changed, it is none.
+    for at in (0..bytes.len()).step_by(37) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        for wrong in [&bytes[..at], &changed] {
+            std::fs::write(folder.file("wrong"), wrong).expect("a file");
+            let told = restored(&folder.file("wrong")).await;
+            assert!(matches!(told, Err(StoreError::File { .. })), "octet {at}: {told:?}");
+        }
+    }
+}
+
+pub(in crate::store) async fn a_restore_into_a_store_that_holds_something_is_refused(place: Place) {
+    let folder = super::support::Folder::new();
+    let keeper = place.keeper().await;
+    put(&keeper, "a/1", json!(1)).await;
+    keeper.backup(&folder.file("backup")).await.expect("written");
+    put(&keeper, "a/1", json!(2)).await;
+    let refused = keeper.restore(&folder.file("backup")).await;
+    assert!(matches!(refused, Err(StoreError::NotEmpty { head: 2, .. })), "{refused:?}");
+    assert_eq!(text(&keeper.state()), "a/1=2");
+}
+
+pub(in crate::store) async fn an_import_makes_one_commit_of_many_files(place: Place) {
+    let folder = super::support::Folder::new();
+    let keeper = place.keeper().await;
+    put(&keeper, "accounts/1", json!({"name": "one"})).await;
+    put(&keeper, "accounts/1/pools/a", json!({"name": "a"})).await;
+    put(&keeper, "tokens/1", json!("hash")).await;
+    let state = keeper.state().clone();
+    let exported = crate::store::files::export(&state, &folder.file("out"));
+    assert_eq!(exported.expect("exported"), 2);
+    put(&keeper, "accounts/1/pools/a", json!({"name": "b"})).await;
+    put(&keeper, "accounts/1/pools/c", json!({"name": "c"})).await;
+    let objects = crate::store::files::read(&folder.file("out")).expect("read");
+    let who = Who { actor: "import".to_owned(), address: None };
+    let kept = keeper.import(&objects, false, &who, 0).await.expect("imported");
+    assert_eq!(kept, (1, 6));
+    let pruned = keeper.import(&objects, true, &who, 0).await.expect("imported");
+    assert_eq!(pruned, (1, 7));
+    assert_eq!(text(&keeper.state()), text(&state));
+}
+
+pub(in crate::store) async fn a_commit_of_thousands_of_objects_is_whole(place: Place) {
+    let keeper = place.keeper().await;
+    put(&keeper, "a/0001", json!("old")).await;
+    let objects = (1..=2_000).map(|n| (key(&format!("a/{n:04}")), json!("x".repeat(n))));
+    let objects = objects.collect();
+    let done = keeper.import(&objects, false, &who(), 0).await.expect("imported");
+    assert_eq!(done, (2_000, 2));
+    let state = keeper.state().clone();
+    drop(keeper);
+    let keeper = place.keeper().await;
+    assert_eq!(*keeper.state(), state);
+    assert_eq!(state.get(&key("a/0001")).map(|s| (s.created, s.modified)), Some((1, 2)));
+    let history = keeper.history(2..=2).await.expect("history");
+    assert_eq!(history.first().map(|record| record.changes.len()), Some(2_000));
+    assert_eq!(back(&keeper, 1).await.expect("rolled back"), (2_000, 3));
+    assert_eq!(text(&keeper.state()), r#"a/0001="old""#);
 }

@@ -1,8 +1,10 @@
 //! Tests of the store: the contract on each backend, and what each backend promises beyond.
 
-mod contract;
+pub(in crate::store) mod contract;
 mod keys;
-mod support;
+mod moves;
+pub(in crate::store) mod support;
+mod vault;
 
 use support::{Place, embedded};
 
@@ -37,6 +39,13 @@ macro_rules! contract {
             many_changes_at_once_all_get_through
             an_object_too_large_is_refused
             compaction_keeps_the_newest_record
+            rollback_is_a_commit_that_brings_old_objects_back
+            rollback_leaves_credentials_alone
+            rollback_past_the_history_or_the_head_is_refused
+            a_backup_restores_objects_and_history
+            a_restore_into_a_store_that_holds_something_is_refused
+            an_import_makes_one_commit_of_many_files
+            a_commit_of_thousands_of_objects_is_whole
         }
     };
 }

@@ -1,6 +1,7 @@
 //! Places for stores, and short ways to use one.
 
-use crate::store::{Backend, ChangeError, Embedded, Keeper, Key, Revision, State, Who};
+use crate::store::{Backend, ChangeError, Embedded};
+use crate::store::{Keeper, Key, Revision, State, Who};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,31 +13,36 @@ use std::time::Duration;
 const TEST_MAX: Duration = Duration::from_secs(60);
 
 /// Where a store lies; what belongs to it ends with it.
-pub(super) struct Place {
-    folder: Folder,
+pub(in crate::store) enum Place {
+    File(Folder),
 }
 
 impl Place {
     /// A handle of its own on the store, as another process would have.
-    pub(super) async fn backend(&self) -> Backend {
-        Backend::Embedded(Embedded::open(&self.folder.file("store")).await.expect("the store"))
+    pub(in crate::store) async fn backend(&self) -> Backend {
+        match self {
+            Self::File(folder) => {
+                let opened = Embedded::open(&folder.file("store")).await;
+                Backend::Embedded(opened.expect("the store"))
+            }
+        }
     }
 
-    pub(super) async fn keeper(&self) -> Keeper {
+    pub(in crate::store) async fn keeper(&self) -> Keeper {
         Keeper::open(self.backend().await, |_| Vec::new()).await.expect("the keeper")
     }
 }
 
 /// A store in a file.
-pub(super) fn embedded() -> Place {
-    Place { folder: Folder::new() }
+pub(in crate::store) fn embedded() -> Place {
+    Place::File(Folder::new())
 }
 
 /// A folder of one test.
-pub(super) struct Folder(PathBuf);
+pub(in crate::store) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("weir-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -44,7 +50,7 @@ impl Folder {
         Self(folder)
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(in crate::store) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -55,7 +61,7 @@ impl Drop for Folder {
     }
 }
 
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(in crate::store) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let result =
@@ -64,16 +70,16 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     result
 }
 
-pub(super) fn key(text: &str) -> Key {
+pub(in crate::store) fn key(text: &str) -> Key {
     Key::new(text).expect("a key")
 }
 
-pub(super) fn who() -> Who {
+pub(in crate::store) fn who() -> Who {
     Who { actor: "test".to_owned(), address: None }
 }
 
 /// Puts one object.
-pub(super) async fn put(keeper: &Keeper, at: &str, value: Value) -> Revision {
+pub(in crate::store) async fn put(keeper: &Keeper, at: &str, value: Value) -> Revision {
     let made: Result<_, ChangeError<Infallible>> = keeper
         .change(&who(), &format!("PUT {at}"), 7, |draft| {
             draft.put(key(at), value.clone());
@@ -84,14 +90,14 @@ pub(super) async fn put(keeper: &Keeper, at: &str, value: Value) -> Revision {
 }
 
 /// Removes one object.
-pub(super) async fn remove(keeper: &Keeper, at: &str) -> Revision {
+pub(in crate::store) async fn remove(keeper: &Keeper, at: &str) -> Revision {
     let made: Result<_, ChangeError<Infallible>> =
         keeper.change(&who(), &format!("DELETE {at}"), 8, |draft| Ok(draft.remove(&key(at)))).await;
     made.expect("a change").1
 }
 
 /// The names and values of a state, one per line.
-pub(super) fn text(state: &State) -> String {
+pub(in crate::store) fn text(state: &State) -> String {
     let line = |(key, stored): (&Key, &crate::store::Stored)| format!("{key}={}", stored.value);
     state.objects.iter().map(line).collect::<Vec<_>>().join(" ")
 }
