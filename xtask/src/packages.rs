@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::run::{self, Show};
 
 /// Program, or a file by its path, and the package that brings it.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
     ("curl", "curl"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
@@ -22,6 +22,7 @@ const NEEDED: [(&str, &str); 12] = [
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
     ("iptables", "iptables"),
+    ("etcd", "etcd-server"),
 ];
 
 /// Debian asks this program before a package starts its service; 101 says no.

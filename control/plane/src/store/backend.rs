@@ -1,8 +1,9 @@
-//! Where commits are kept: in a file of this machine. What both have to keep is in the
+//! Where commits are kept: in a file of this machine, or in etcd. What both have to keep is in the
 //! tests of the contract.
 
 use super::embedded::Embedded;
 use super::error::StoreError;
+use super::etcd::Etcd;
 use super::record::{Commit, Record, Revision};
 use super::state::State;
 use std::ops::RangeInclusive;
@@ -24,6 +25,8 @@ pub struct Dump {
 pub enum Backend {
     /// In a file.
     Embedded(Embedded),
+    /// In etcd.
+    Etcd(Etcd),
 }
 
 impl Backend {
@@ -34,6 +37,7 @@ impl Backend {
     pub async fn load(&self) -> Result<State, StoreError> {
         match self {
             Self::Embedded(store) => store.load().await,
+            Self::Etcd(store) => store.load().await,
         }
     }
 
@@ -45,6 +49,7 @@ impl Backend {
     pub async fn commit(&self, commit: Commit) -> Result<Revision, StoreError> {
         match self {
             Self::Embedded(store) => store.commit(commit).await,
+            Self::Etcd(store) => store.commit(commit).await,
         }
     }
 
@@ -59,6 +64,7 @@ impl Backend {
     ) -> Result<Vec<Record>, StoreError> {
         match self {
             Self::Embedded(store) => store.history(range).await,
+            Self::Etcd(store) => store.history(range).await,
         }
     }
 
@@ -67,9 +73,10 @@ impl Backend {
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub async fn changed(&self, _after: Revision) -> Result<(), StoreError> {
+    pub async fn changed(&self, after: Revision) -> Result<(), StoreError> {
         match self {
             Self::Embedded(_) => std::future::pending().await,
+            Self::Etcd(store) => store.changed(after).await,
         }
     }
 
@@ -80,6 +87,7 @@ impl Backend {
     pub async fn compact(&self, first: Revision) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.compact(first).await,
+            Self::Etcd(store) => store.compact(first).await,
         }
     }
 
@@ -90,6 +98,7 @@ impl Backend {
     pub async fn fill(&self, dump: Dump) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.fill(dump).await,
+            Self::Etcd(store) => store.fill(dump).await,
         }
     }
 
@@ -98,6 +107,7 @@ impl Backend {
     pub fn is_shared(&self) -> bool {
         match self {
             Self::Embedded(_) => false,
+            Self::Etcd(_) => true,
         }
     }
 
@@ -106,6 +116,7 @@ impl Backend {
     pub fn place(&self) -> String {
         match self {
             Self::Embedded(store) => store.path().display().to_string(),
+            Self::Etcd(store) => store.place(),
         }
     }
 }

@@ -20,6 +20,21 @@ macro_rules! on_a_file {
     };
 }
 
+/// One test of all lines, on etcd, which is started once.
+macro_rules! on_etcd {
+    ($($name:ident)+) => {
+        /// Runs every line in a folder of its own of one etcd.
+        pub(in crate::store) fn contract_on(options: &crate::store::EtcdOptions) {
+            $(
+                println!("{}", stringify!($name));
+                let prefix = format!("/{}", stringify!($name));
+                let own = crate::store::EtcdOptions { prefix, ..options.clone() };
+                run(Place::Etcd(own), contract::$name);
+            )+
+        }
+    };
+}
+
 /// The lines of the contract.
 macro_rules! contract {
     ($with:ident) => {
@@ -51,6 +66,7 @@ macro_rules! contract {
 }
 
 contract!(on_a_file);
+contract!(on_etcd);
 
 /// Runs one line of the contract on a place of its own.
 fn run<F: Future<Output = ()>>(place: Place, line: impl FnOnce(Place) -> F) {

@@ -1,6 +1,6 @@
 //! Places for stores, and short ways to use one.
 
-use crate::store::{Backend, ChangeError, Embedded};
+use crate::store::{Backend, ChangeError, Embedded, Etcd, EtcdOptions};
 use crate::store::{Keeper, Key, Revision, State, Who};
 use serde_json::Value;
 use std::convert::Infallible;
@@ -15,6 +15,7 @@ const TEST_MAX: Duration = Duration::from_secs(60);
 /// Where a store lies; what belongs to it ends with it.
 pub(in crate::store) enum Place {
     File(Folder),
+    Etcd(EtcdOptions),
 }
 
 impl Place {
@@ -25,6 +26,7 @@ impl Place {
                 let opened = Embedded::open(&folder.file("store")).await;
                 Backend::Embedded(opened.expect("the store"))
             }
+            Self::Etcd(options) => Backend::Etcd(Etcd::new(options).expect("the store")),
         }
     }
 
