@@ -11,6 +11,10 @@ use std::ops::RangeInclusive;
 /// Records that one call of [`Backend::history`] gives. A reader goes on after the last one.
 pub const HISTORY_PAGE_MAX: usize = 1_000;
 
+/// Bytes of records after which a call of [`Backend::history`] gives no further one: some hundred
+/// records of the largest objects would fill memory otherwise.
+pub const HISTORY_BYTES_MAX: usize = 32 << 20;
+
 /// Everything a store holds, as a backup has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dump {
@@ -53,8 +57,8 @@ impl Backend {
         }
     }
 
-    /// The first [`HISTORY_PAGE_MAX`] records of a range, oldest first. Compacted ones are left
-    /// out.
+    /// The first records of a range, oldest first, up to [`HISTORY_PAGE_MAX`] and
+    /// [`HISTORY_BYTES_MAX`]; at least one, if there is any. Compacted ones are left out.
     ///
     /// # Errors
     /// As of [`StoreError`].

@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::key::Key;
 use super::record::{Commit, Record, Revision, Stored, Write};
 use super::state::State;
-use super::{Dump, HISTORY_PAGE_MAX};
+use super::{Dump, HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,7 +99,7 @@ impl Embedded {
         .await
     }
 
-    /// The first [`HISTORY_PAGE_MAX`] records of a range.
+    /// The first records of a range.
     pub(crate) async fn history(
         &self,
         range: RangeInclusive<Revision>,
@@ -108,10 +108,14 @@ impl Embedded {
             let transaction = step.database.begin_read().map_err(|e| step.fault(e))?;
             let table = transaction.open_table(HISTORY).map_err(|e| step.fault(e))?;
             let entries = table.range(range).map_err(|e| step.fault(e))?;
-            let mut records = Vec::new();
+            let (mut records, mut bytes) = (Vec::new(), 0);
             for entry in entries.take(HISTORY_PAGE_MAX) {
                 let (_, value) = entry.map_err(|e| step.fault(e))?;
+                bytes += value.value().len();
                 records.push(step.parse(value.value())?);
+                if bytes >= HISTORY_BYTES_MAX {
+                    break;
+                }
             }
             Ok(records)
         })

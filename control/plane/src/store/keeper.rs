@@ -152,8 +152,10 @@ impl Keeper {
         Err(ChangeError::Contended { tries: CHANGE_TRIES_MAX })
     }
 
-    /// Records of a range of revisions, oldest first, at most
-    /// [`HISTORY_PAGE_MAX`](super::HISTORY_PAGE_MAX); those that are compacted away are left out.
+    /// The first records of a range of revisions, oldest first, up to
+    /// [`HISTORY_PAGE_MAX`](super::HISTORY_PAGE_MAX) and
+    /// [`HISTORY_BYTES_MAX`](super::HISTORY_BYTES_MAX): a reader goes on after the last one. Those
+    /// that are compacted away are left out.
     ///
     /// # Errors
     /// When the store cannot be asked.

@@ -20,7 +20,7 @@ mod rollback;
 mod state;
 mod vault;
 
-pub use backend::{Backend, Dump, HISTORY_PAGE_MAX};
+pub use backend::{Backend, Dump, HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
 pub use diff::{Difference, differences, together};
 pub use embedded::Embedded;
 pub use error::{ChangeError, Fault, KeyError, StoreError};

@@ -11,7 +11,7 @@
 mod client;
 mod http;
 
-use super::backend::{Dump, HISTORY_PAGE_MAX};
+use super::backend::{Dump, HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
 use super::error::StoreError;
 use super::key::Key;
 use super::record::{Commit, Record, Revision, Stored};
@@ -186,17 +186,24 @@ impl Etcd {
         // The key after the greatest number is the end of the folder.
         let end = if *range.end() == Revision::MAX { self.folder("history").1 } else { last };
         let mut from = self.full(&history(*range.start()));
-        let mut records = Vec::new();
+        let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < HISTORY_PAGE_MAX {
             let room = PAGE_MAX.min(HISTORY_PAGE_MAX - records.len());
             let page = self.range(&from, &end, room, at).await?;
             let Some((name, _)) = page.last() else { break };
             from = format!("{}/{name}\0", self.prefix);
             for (_, value) in &page {
-                records.push(match self.parse::<Entry>(value)? {
-                    Entry::Whole(record) => *record,
-                    Entry::Parts { parts } => self.assemble(&parts).await?,
-                });
+                let (record, size) = match self.parse::<Entry>(value)? {
+                    Entry::Whole(record) => (*record, value.len()),
+                    Entry::Parts { parts } => {
+                        (self.assemble(&parts).await?, parts.count * PART_BYTES_MAX)
+                    }
+                };
+                records.push(record);
+                bytes += size;
+                if bytes >= HISTORY_BYTES_MAX {
+                    return Ok(records);
+                }
             }
         }
         Ok(records)

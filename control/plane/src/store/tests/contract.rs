@@ -88,6 +88,20 @@ pub(in crate::store) async fn history_comes_in_pages(place: Place) {
     assert_eq!(backend.history(10..=12).await.expect("history"), history[9..12]);
 }
 
+pub(in crate::store) async fn large_records_come_in_smaller_pages(place: Place) {
+    let keeper = place.keeper().await;
+    let mut last = 0;
+    for n in 0..20 {
+        last = put(&keeper, "a/1", json!([n, "x".repeat(1_000_000)])).await;
+    }
+    // Each record but the first holds both values: 2 MB.
+    let first = keeper.history(1..=last).await.expect("history");
+    assert!(first.len() < 20 && first.len() > 10, "{}", first.len());
+    let rest = keeper.history(first.len() as u64 + 1..=last).await.expect("history");
+    assert_eq!(first.len() + rest.len(), 20);
+    assert_eq!(back(&keeper, 1).await.expect("rolled back"), (1, 21));
+}
+
 pub(in crate::store) async fn a_change_that_changes_nothing_commits_nothing(place: Place) {
     let keeper = place.keeper().await;
     put(&keeper, "a/1", json!({"x": 1, "y": 2})).await;

@@ -44,6 +44,7 @@ macro_rules! contract {
             a_commit_on_an_old_revision_conflicts_and_writes_nothing
             history_has_who_when_what_and_both_values
             history_comes_in_pages
+            large_records_come_in_smaller_pages
             a_change_that_changes_nothing_commits_nothing
             a_failed_edit_leaves_no_trace
             an_invalid_state_is_refused_with_its_faults

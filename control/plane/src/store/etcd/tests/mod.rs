@@ -153,11 +153,17 @@ fn a_full_etcd_refuses_changes_and_goes_on_when_there_is_room() {
 fn a_wrong_password_is_told_and_a_right_one_works() {
     block_on(async {
         let cluster = Cluster::start(1, &["--auth-token", "simple"]).await;
+        let (key, range_end) = (super::coded("/weir/"), super::coded("/weir0"));
+        let permission = json!({"permType": "READWRITE", "key": key, "range_end": range_end});
         let calls = [
             ("/v3/auth/user/add", json!({"name": "root", "password": "r"})),
             ("/v3/auth/role/add", json!({"name": "root"})),
             ("/v3/auth/user/grant", json!({"user": "root", "role": "root"})),
             ("/v3/auth/user/add", json!({"name": "other", "password": "o"})),
+            ("/v3/auth/role/add", json!({"name": "weir"})),
+            ("/v3/auth/role/grant", json!({"name": "weir", "perm": permission})),
+            ("/v3/auth/user/add", json!({"name": "weir", "password": "w"})),
+            ("/v3/auth/user/grant", json!({"user": "weir", "role": "weir"})),
             ("/v3/auth/enable", json!({})),
         ];
         for (path, request) in calls {
@@ -181,7 +187,8 @@ fn a_wrong_password_is_told_and_a_right_one_works() {
         check(Some("nobody"), "r", "invalid user ID or password").await;
         check(None, "", "user name is empty").await;
         check(Some("other"), "o", "permission denied").await;
-        let keeper = open(Some("root"), "r\n").await.expect("the keeper");
+        // One who may use the prefix and nothing else.
+        let keeper = open(Some("weir"), "w\n").await.expect("the keeper");
         assert_eq!(put(&keeper, "a/1", json!(1)).await, 1);
         // Tokens end: at a restart of the member, for one.
         let mut cluster = cluster;
