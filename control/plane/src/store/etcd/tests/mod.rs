@@ -1,5 +1,6 @@
 //! The store on a real etcd: the contract, several writers, and members that fail.
 
+mod lossy;
 mod rig;
 
 use super::super::Backend;
@@ -8,6 +9,7 @@ use super::{Etcd, EtcdOptions, Head};
 use crate::store::tests::contract_on;
 use crate::store::tests::support::{Folder, block_on, key, put, text, who};
 use crate::store::{ChangeError, Commit, Keeper, Record, State, StoreError, Write};
+use lossy::Lossy;
 use rig::Cluster;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -107,6 +109,32 @@ fn a_member_and_then_the_leader_are_lost_and_nothing_else() {
         assert_eq!(text(&keeper.state()), format!("a/sum={last}"));
         let fresh = self::keeper(&cluster.options()).await;
         assert_eq!(*fresh.state(), *keeper.state());
+    });
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_made_once() {
+    block_on(async {
+        let cluster = Cluster::start(1, &[]).await;
+        let whole = cluster.options();
+        let upstream = whole.endpoints[0].trim_start_matches("http://").to_owned();
+        let lossy = Lossy::before(upstream).await;
+        let endpoints = vec![lossy.endpoint.clone()];
+        let keeper = keeper(&EtcdOptions { endpoints, ..whole.clone() }).await;
+        let writer = self::keeper(&whole).await;
+        for round in 1..=5 {
+            lossy.lose(1);
+            assert_eq!(add(&keeper).await.expect("a change"), round);
+            assert_eq!(lossy.left(), 0, "an answer was lost");
+        }
+        assert_eq!(text(&keeper.state()), "a/sum=5");
+        assert_eq!(keeper.metrics().commits.get(), 5);
+        // Another one commits first, and that answer is lost: the change is made on top of it.
+        reaches(&writer, 5).await;
+        put(&writer, "a/1", json!(1)).await;
+        lossy.lose(1);
+        assert_eq!(add(&keeper).await.expect("a change"), 7);
+        assert_eq!(text(&keeper.state()), "a/1=1 a/sum=6");
     });
 }
 
