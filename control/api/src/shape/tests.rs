@@ -1,0 +1,1 @@
+//! Tables of bodies and what is said of them.
