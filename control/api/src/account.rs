@@ -26,7 +26,7 @@ pub static ACCOUNT: Shape = Shape::new(
         Field::new("settings", Kind::Object(&SETTINGS)),
         Field::new("type", Kind::Choice(&["standard", "enterprise"]))
             .shown(Default::Text("standard")),
-        Field::new("unit", Kind::Object(&UNIT)).ignored("accounts stand beside each other"),
+        Field::new("unit", Kind::Object(&UNIT)).forgotten("accounts stand beside each other"),
     ],
 );
 
@@ -62,7 +62,7 @@ pub static ZONE: Shape = Shape::new(
         Field::new("account", Kind::Either(&OWNER_OBJECT, &OWNER_ID)).required().fixed(),
         Field::new("jump_start", Kind::Bool)
             .null(Null::Removes)
-            .ignored("there is no DNS to look for records in"),
+            .forgotten("there is no DNS to look for records in"),
         Field::new("name", Kind::Text { min: 1, max: 253, form: Form::Host }).required().fixed(),
         Field::new("paused", Kind::Bool)
             .shown(Default::Bool(false))

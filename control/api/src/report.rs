@@ -36,7 +36,7 @@ pub fn not_in_effect_list() -> String {
          says so in `messages`, with code 19000 and a pointer.\n",
     );
     table(&mut text, &["property", "values", "meanwhile"], &stored);
-    text.push_str("\n## Without effect by definition\n\nStored and returned, and not told of.\n");
+    text.push_str("\n## Without effect by definition\n\nChecked, and not told of.\n");
     table(&mut text, &["property", "values", "why"], &ignored);
     text
 }

@@ -9,8 +9,6 @@ mod effect;
 mod faults;
 mod form;
 mod merge;
-#[cfg(test)]
-mod tests;
 
 pub use faults::{FAULTS_MAX, Faults};
 pub use form::Form;
@@ -59,8 +57,10 @@ pub struct Field {
     pub read_only: bool,
     /// Whether it cannot change once the object is made.
     pub fixed: bool,
-    /// Whether it is never returned.
+    /// Whether it is never returned, nor written to a log.
     pub secret: bool,
+    /// Whether it is checked and then forgotten.
+    pub forgotten: bool,
     /// What null means.
     pub null: Null,
     /// What holds where it is not sent.
@@ -240,6 +240,7 @@ impl Field {
             read_only: false,
             fixed: false,
             secret: false,
+            forgotten: false,
             null: Null::Refused,
             default: None,
             shown: false,
@@ -310,6 +311,13 @@ impl Field {
     pub const fn only(mut self, values: &'static [&'static str], meanwhile: &'static str) -> Self {
         self.effect = Effect::Only(values, meanwhile);
         self
+    }
+
+    /// It is checked and then forgotten: why.
+    #[must_use]
+    pub const fn forgotten(mut self, why: &'static str) -> Self {
+        self.forgotten = true;
+        self.ignored(why)
     }
 
     /// It does nothing by definition: why.

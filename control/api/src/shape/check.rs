@@ -68,7 +68,7 @@ impl Field {
         match (value, self.null) {
             (Value::Null, Null::Kept) => Some(Value::Null),
             (Value::Null, Null::Removes | Null::Leaves) => None,
-            _ => Some(self.kind.check(value, faults)),
+            _ => Some(self.kind.check(value, faults)).filter(|_| !self.forgotten),
         }
     }
 }

@@ -1,1 +1,0 @@
-//! Tables of bodies and what is said of them.
