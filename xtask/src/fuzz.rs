@@ -47,8 +47,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 }
 
 fn replay() -> Result<bool> {
-    let packages = ["core-wire", "process-runtime", "request-proxy", "packet-fixtures"]
-        .map(|name| ["-p", name]);
+    let packages =
+        ["core-wire", "control-api", "process-runtime", "request-proxy", "packet-fixtures"]
+            .map(|name| ["-p", name]);
     let packages = packages.concat();
     let args = [&["test", "--locked"][..], &packages, &["corpus"]].concat();
     let finished = run::finish(&mut run::cargo(&args), Show::Live)?;
