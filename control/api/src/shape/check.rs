@@ -28,7 +28,7 @@ impl Shape {
             return Map::new();
         };
         for name in body.keys().filter(|name| self.field(name).is_none()) {
-            faults.within(name, |faults| faults.add(self.unknown(name)));
+            faults.within(name, |faults| faults.add_with(|| self.unknown(name)));
         }
         let mut checked = Map::new();
         for field in self.fields {
@@ -132,7 +132,7 @@ impl Kind {
             plain if plain.holds(value) => return value.clone(),
             _ => {}
         }
-        faults.add(format!("must be {}{}", self.what(), shown(value)));
+        faults.add_with(|| format!("must be {}{}", self.what(), shown(value)));
         value.clone()
     }
 

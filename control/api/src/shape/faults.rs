@@ -30,10 +30,16 @@ impl Faults {
 
     /// A fault of what is looked at: what it must be.
     pub fn add(&mut self, must: impl Display) {
+        self.add_with(|| must.to_string());
+    }
+
+    /// The same in words that cost something to find: they are looked for only if they are told.
+    pub(super) fn add_with(&mut self, must: impl FnOnce() -> String) {
         if self.found.len() == FAULTS_MAX {
             self.left_out += 1;
             return;
         }
+        let must = must();
         let message = match self.name() {
             Some(name) => format!("{name} {must}: validation failed"),
             None => format!("the body {must}: validation failed"),
@@ -111,7 +117,20 @@ fn distance(one: &str, two: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{distance, nearest};
+    use super::{FAULTS_MAX, Faults, distance, nearest};
+
+    #[test]
+    fn words_are_not_looked_for_where_nobody_reads_them() {
+        let mut faults = Faults::default();
+        let mut looked_for = 0;
+        for _ in 0..10 * FAULTS_MAX {
+            faults.add_with(|| {
+                looked_for += 1;
+                "must be something".to_owned()
+            });
+        }
+        assert_eq!((looked_for, faults.count()), (FAULTS_MAX, 10 * FAULTS_MAX));
+    }
 
     #[test]
     fn distances_count_edits() {
