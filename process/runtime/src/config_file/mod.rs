@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod control;
 mod crl;
 mod describe;
 mod diff;
@@ -18,6 +19,7 @@ mod tests;
 mod text;
 mod tls;
 
+pub use control::{ControlFile, ControlLimits, EtcdPlace, StorePlace, load_control};
 pub use describe::is_secret;
 pub use diff::{Change, ChangeKind, changes_json, diff};
 pub use files::{FILE_BYTES_MAX, FILES_MAX, PEM_BYTES_MAX};
@@ -125,7 +127,7 @@ fn machine() -> World<'static> {
 }
 
 pub(crate) fn load_in(name: &str, bytes: Vec<u8>, world: &World<'_>) -> Result<Loaded, Vec<Fault>> {
-    let mut reader = Reader { world, report: Report::default(), roots: Vec::new() };
+    let mut reader = Reader::new(world, &schema::ROOT);
     reader.read_all(name, bytes);
     let Reader { report, roots, .. } = reader;
     let mut builder = build::Builder::new(world, report, &roots);
@@ -159,11 +161,17 @@ impl Root {
 
 struct Reader<'a> {
     world: &'a World<'a>,
+    schema: &'static schema::Section,
     report: Report,
     roots: Vec<Root>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// A reader of a file that `schema` describes.
+    fn new(world: &'a World<'a>, schema: &'static schema::Section) -> Self {
+        Self { world, schema, report: Report::default(), roots: Vec::new() }
+    }
+
     fn read_all(&mut self, name: &str, bytes: Vec<u8>) {
         if bytes.len() > FILE_BYTES_MAX {
             let what = format!("found {} bytes", bytes.len());
@@ -243,7 +251,7 @@ impl Reader<'_> {
         }
         let mut checker = Checker { report: &mut self.report, source, env: self.world.env };
         let at = At { source, offset: 0 };
-        let table = checker.table(&schema::ROOT, table.get_ref(), at, String::new());
+        let table = checker.table(self.schema, table.get_ref(), at, String::new());
         self.roots.push(Root { file: PathBuf::from(name), table });
     }
 }

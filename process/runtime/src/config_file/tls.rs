@@ -133,7 +133,7 @@ impl Builder<'_> {
     }
 
     /// A chain with its key, and the OCSP response where there may be one.
-    fn certificate(&mut self, table: &Table, with_ocsp: bool) -> Option<Certificate> {
+    pub(crate) fn certificate(&mut self, table: &Table, with_ocsp: bool) -> Option<Certificate> {
         let chain = table.text("certificate").and_then(|name| {
             let (at, path) = (table.at_of("certificate"), table.path_of("certificate"));
             let (file, bytes) = self.read_file(at, &path, name)?;

@@ -9,6 +9,8 @@ mod process;
 mod route;
 mod rules;
 
+pub(super) use process::{format_of, level_of};
+
 use super::check::{Item, Table};
 use super::report::{At, Report};
 use super::text::quote;
@@ -219,7 +221,7 @@ fn name_of(table: &Table) -> Option<Name> {
 }
 
 /// Parses each entry of a list whose texts the schema has checked.
-fn parsed<T: std::str::FromStr>(items: &[Item]) -> Vec<T> {
+pub(super) fn parsed<T: std::str::FromStr>(items: &[Item]) -> Vec<T> {
     items.iter().filter_map(|item| item.text()?.parse().ok()).collect()
 }
 

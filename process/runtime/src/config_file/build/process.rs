@@ -68,12 +68,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn logging(&mut self, table: &Table) -> Logging {
-        let level = match table.text("level") {
-            Some("error") => LogLevel::Error,
-            Some("warn") => LogLevel::Warn,
-            Some("debug") => LogLevel::Debug,
-            _ => LogLevel::Info,
-        };
+        let level = level_of(table.text("level"));
         let access = table.table("access").map(|access| {
             let target = match access.text("path") {
                 Some("stdout") | None => LogTarget::Stdout,
@@ -86,6 +81,17 @@ impl Builder<'_> {
     }
 }
 
-fn format_of(word: Option<&str>) -> LogFormat {
+/// The level of a word that the schema has checked.
+pub(in super::super) fn level_of(word: Option<&str>) -> LogLevel {
+    match word {
+        Some("error") => LogLevel::Error,
+        Some("warn") => LogLevel::Warn,
+        Some("debug") => LogLevel::Debug,
+        _ => LogLevel::Info,
+    }
+}
+
+/// The form of a word that the schema has checked.
+pub(in super::super) fn format_of(word: Option<&str>) -> LogFormat {
     if word == Some("json") { LogFormat::Json } else { LogFormat::Text }
 }

@@ -3,6 +3,7 @@
 //! Checking, `weir print-defaults`, the JSON schema and the faults' "valid" lines all come from
 //! here; a key that does not stand here does not exist.
 
+mod control;
 mod layer;
 mod listener;
 mod origin;
@@ -10,6 +11,7 @@ mod packet;
 mod process;
 mod route;
 
+pub(crate) use control::CONTROL_ROOT;
 pub(crate) use layer::{ACCOUNT, ZONE};
 pub(crate) use listener::LISTENER;
 pub(crate) use origin::{MONITOR, POOL};
