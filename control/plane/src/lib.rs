@@ -4,4 +4,5 @@
 //! of origins (`process_runtime::live`), never in each other's code.
 
 pub mod probe;
+pub mod rest;
 pub mod store;

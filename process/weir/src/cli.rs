@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what each exit code means.
 
-use crate::{commands, demo, explain, packet, server, top};
+use crate::{commands, control, demo, explain, packet, server, top};
 use clap::{Parser, Subcommand};
 use core_model::ListenAddress;
 use std::path::PathBuf;
@@ -35,6 +35,14 @@ pub(crate) enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Serve the API of the control plane, as FILE says, until TERM or INT.
+    Control {
+        /// The file of the control plane.
+        file: PathBuf,
+    },
+    /// Tokens of the API.
+    #[command(subcommand)]
+    Token(control::TokenCommand),
     /// Tell every fault of FILE, or that there is none.
     Check {
         /// The configuration.
@@ -108,6 +116,8 @@ impl Command {
         match self {
             Self::Demo(options) => demo::run(&options),
             Self::Run { file } => server::run_file(&file),
+            Self::Control { file } => control::run(&file),
+            Self::Token(command) => command.run(),
             Self::Check { file, json } => commands::check(&file, json),
             Self::PrintDefaults => commands::print_defaults(),
             Self::Schema => commands::schema(),

@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod commands;
+mod control;
 mod demo;
 mod effective;
 mod explain;

@@ -1,0 +1,62 @@
+//! The API: Cloudflare's `/client/v4` over the objects of the store.
+//!
+//! `serve` takes connections, `lifecycle` names the stages of a call, `handle` has one file for
+//! each kind of resource. What objects may be is the business of `control-api`, what they were and
+//! are that of the store.
+
+mod auth;
+mod handle;
+mod lifecycle;
+mod limit;
+pub mod operator;
+mod query;
+mod reply;
+mod route;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod tls;
+pub mod token;
+mod validate;
+
+pub use lifecycle::BODY_BYTES_MAX;
+pub use serve::{Server, ServerError};
+pub use validate::validate;
+
+use crate::store::{Keeper, Vault};
+use core_model::IpNet;
+use handle::Previews;
+use limit::{Denials, Windows};
+use process_runtime::config_file::ControlLimits;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What serves calls, whatever the connection.
+#[derive(Debug)]
+pub struct Site {
+    keeper: Arc<Keeper>,
+    vault: Vault,
+    by_token: Windows<String>,
+    by_address: Windows<IpAddr>,
+    denials: Denials<IpAddr>,
+    previews: Previews,
+    ips: Vec<IpNet>,
+    connections: usize,
+}
+
+impl Site {
+    /// A site over a store, whose secrets `vault` seals. `ips` is what `GET /ips` tells.
+    #[must_use]
+    pub fn new(keeper: Arc<Keeper>, vault: Vault, limits: &ControlLimits, ips: Vec<IpNet>) -> Self {
+        Self {
+            keeper,
+            vault,
+            by_token: Windows::new(limits.window, limits.calls_per_token),
+            by_address: Windows::new(limits.window, limits.calls_per_address),
+            denials: Denials::new(limits.window, limits.denials_per_address),
+            previews: Previews::default(),
+            ips,
+            connections: limits.connections,
+        }
+    }
+}
