@@ -1,7 +1,8 @@
 //! The Debian packages that tests run as clients and as origins, installed by name when missing,
-//! and gRPC for Python in an environment of its own.
+//! and clients for Python and Node in folders of their own.
 
 use std::path::Path;
+use std::process::Command;
 use std::{env, fs, io};
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::run::{self, Show};
 
 /// Program, or a file by its path, and the package that brings it.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 14] = [
     ("curl", "curl"),
     ("nginx", "nginx"),
     ("haproxy", "haproxy"),
@@ -19,6 +20,7 @@ const NEEDED: [(&str, &str); 13] = [
     ("/usr/share/doc/python3-venv", "python3-venv"),
     ("h2load", "nghttp2-client"),
     ("node", "nodejs"),
+    ("npm", "npm"),
     ("tc", "iproute2"),
     ("ethtool", "ethtool"),
     ("iptables", "iptables"),
@@ -28,11 +30,22 @@ const NEEDED: [(&str, &str); 13] = [
 /// Debian asks this program before a package starts its service; 101 says no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// gRPC as its makers publish it, newer than Debian's.
-const GRPC: &str = "grpcio==1.85.1";
+/// Packages for Python as their makers publish them, and the folder below `target/peers` with an
+/// environment for each; tests run its `bin/python3`. gRPC is newer than Debian's.
+const PYTHON: [(&str, &str); 3] = [
+    ("grpcio", "grpcio==1.85.1"),
+    ("cloudflare", "cloudflare==5.9.0"),
+    ("schemathesis", "schemathesis==4.32.5"),
+];
 
-/// The environment with it, below the root of the checkout; tests run its `bin/python3`.
-const GRPC_FOLDER: &str = "target/peers/grpcio";
+/// The same for Node.
+const NODE: [(&str, &str); 1] = [("cloudflare-node", "cloudflare@7.3.0")];
+
+/// The program with a client for Rust, which is no member of the workspace.
+const RUST: &str = "process/weir/tests/control/rust";
+
+/// Where they are, below the root of the checkout.
+const PEERS: &str = "target/peers";
 
 /// Installs what is missing and says so.
 ///
@@ -40,28 +53,65 @@ const GRPC_FOLDER: &str = "target/peers/grpcio";
 /// When something is missing and cannot be installed.
 pub(crate) fn install() -> Result<()> {
     install_these(&NEEDED)?;
-    install_grpc()
+    PYTHON.iter().try_for_each(|(folder, package)| install_python(folder, package))?;
+    NODE.iter().try_for_each(|(folder, package)| install_node(folder, package))?;
+    build_rust()
 }
 
-/// Makes the environment with gRPC, unless it is there in this version.
-fn install_grpc() -> Result<()> {
-    let folder = run::root().join(GRPC_FOLDER);
+/// Builds the program that calls with Cloudflare's client for Rust.
+fn build_rust() -> Result<()> {
+    let manifest = run::root().join(RUST).join("Cargo.toml");
+    let mut build = run::command("cargo");
+    build.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(manifest);
+    build.arg("--target-dir").arg(run::root().join(PEERS).join("cloudflare-rust"));
+    if !run::finish(&mut build, Show::OnFailure)?.ok {
+        bail!("{RUST} cannot be built");
+    }
+    Ok(())
+}
+
+/// Makes the environment with a package for Python, unless it is there in this version.
+fn install_python(folder: &str, package: &str) -> Result<()> {
+    let folder = run::root().join(PEERS).join(folder);
+    unless_there(&folder, package, || {
+        // The interpreter of the system: one of a version manager may go away with its version.
+        let mut make = run::command("/usr/bin/python3");
+        make.args(["-m", "venv", "--clear"]).arg(&folder);
+        let mut fill = run::command(&folder.join("bin/python3").to_string_lossy());
+        fill.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]);
+        Ok([make, fill])
+    })
+}
+
+/// Makes the folder with a package for Node, unless it is there in this version.
+fn install_node(folder: &str, package: &str) -> Result<()> {
+    let folder = run::root().join(PEERS).join(folder);
+    unless_there(&folder, package, || {
+        fs::create_dir_all(&folder).with_context(|| format!("{}: make", folder.display()))?;
+        let mut fill = run::command("npm");
+        fill.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&folder);
+        fill.arg(package);
+        Ok([fill])
+    })
+}
+
+/// Runs commands that bring `package` into `folder`, unless a mark in it says that they have.
+fn unless_there<const N: usize>(
+    folder: &Path,
+    package: &str,
+    commands: impl FnOnce() -> Result<[Command; N]>,
+) -> Result<()> {
     let mark = folder.join("whole");
-    if fs::read_to_string(&mark).is_ok_and(|found| found == GRPC) {
+    if fs::read_to_string(&mark).is_ok_and(|found| found == package) {
         return Ok(());
     }
-    println!("installing {GRPC}");
-    // The interpreter of the system: one of a version manager may go away with its version.
-    let mut make = run::command("/usr/bin/python3");
-    make.args(["-m", "venv", "--clear"]).arg(&folder);
-    let mut fill = run::command(&folder.join("bin/python3").to_string_lossy());
-    fill.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", GRPC]);
-    for command in [&mut make, &mut fill] {
-        if !run::finish(command, Show::OnFailure)?.ok {
-            bail!("{GRPC} cannot be installed in {}", folder.display());
+    println!("installing {package}");
+    for mut command in commands()? {
+        if !run::finish(&mut command, Show::OnFailure)?.ok {
+            bail!("{package} cannot be installed in {}", folder.display());
         }
     }
-    fs::write(&mark, GRPC).with_context(|| format!("{}: write", mark.display()))
+    fs::write(&mark, package).with_context(|| format!("{}: write", mark.display()))
 }
 
 /// Installs what is missing of a list of programs or files and their packages.

@@ -2,6 +2,8 @@
 //! holds all of them, so that the harness in `support` is built and linked once.
 
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod differential;

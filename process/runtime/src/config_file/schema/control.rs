@@ -127,10 +127,12 @@ static LIMITS: Section = Section {
 
 static SECRETS: Section = Section {
     doc: "The key that encrypts secrets in the store.",
-    keys: &[
-        key("key_file", FILE, "The file with the key; made with mode 0600 at the first start.")
-            .default(Default::Text("weir-control.key"), "beside the configuration"),
-    ],
+    keys: &[key(
+        "key_file",
+        FILE,
+        "The file with the key; made with mode 0600 at the first start.",
+    )
+    .default(Default::Text("weir-control.key"), "beside the configuration")],
     later: &[],
 };
 

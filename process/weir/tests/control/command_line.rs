@@ -1,0 +1,90 @@
+//! `weir control` and `weir token`.
+
+use super::rig::{Plane, ask, control_file, serve, weir};
+use crate::support::files::TempDir;
+use crate::support::process::run;
+use crate::support::tls::{Authority, VALID};
+use crate::support::wait::SOON;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::process::Command;
+
+#[test]
+fn tokens_are_made_listed_and_taken_back() {
+    let dir = TempDir::new();
+    let file = control_file(&dir, "");
+    let path = file.display().to_string();
+    let (good, out, err) = weir(&["token", "create", "--control", &path, "--name", "first"]);
+    assert!(good, "{err}");
+    let token = out.trim().to_owned();
+    assert_eq!(token.len(), 40, "{out}");
+    let words = ["token", "create", "--control", &path, "--account", "Nobody"];
+    let (good, _, err) = weir(&words);
+    assert!(!good && err.contains("there is no account Nobody; there are: Weir"), "{err}");
+    let (_, list, _) = weir(&["token", "list", "--control", &path, "--json"]);
+    assert!(!list.contains(&token), "{list}");
+    let tokens: Value = serde_json::from_str(&list).expect("JSON");
+    let id = tokens[0]["id"].as_str().expect("an id").to_owned();
+    let (mut guard, url) = serve(&file);
+    assert_eq!(ask(&url, &token, "GET", "/user/tokens/verify", "").0, 200);
+    let (good, _, err) = weir(&["token", "list", "--control", &path]);
+    assert!(!good && err.contains("another process has it open"), "{err}");
+    guard.signal(Signal::TERM);
+    assert!(guard.exit(SOON).success());
+    assert!(!guard.stderr.text().contains(&token), "the log has the token");
+    assert!(weir(&["token", "revoke", "--control", &path, &id]).0);
+    let (_guard, url) = serve(&file);
+    let (status, body) = ask(&url, &token, "GET", "/user/tokens/verify", "");
+    assert_eq!((status, &body["errors"][0]["code"]), (403, &Value::from(10000)));
+}
+
+#[test]
+fn objects_outlive_the_process() {
+    let mut plane = Plane::start();
+    let folder = format!("/accounts/{}/load_balancers/monitors", plane.account);
+    let (status, made) = plane.ask("POST", &folder, "{\"type\":\"http\",\"description\":\"d\"}");
+    assert_eq!(status, 200, "{made}");
+    plane.guard.signal(Signal::KILL);
+    plane.guard.exit(SOON);
+    let (guard, url) = serve(&plane.dir.path().join("control.toml"));
+    (plane.guard, plane.url) = (guard, url);
+    let list = plane.ask("GET", &folder, "").1;
+    assert_eq!(list["result"][0], made["result"]);
+}
+
+#[test]
+fn the_api_is_served_over_tls_and_both_versions_of_http() {
+    let dir = TempDir::new();
+    let ca = Authority::new();
+    let pem = ca.issue(&["127.0.0.1"], VALID);
+    let authority = dir.write("ca.pem", &ca.pem).display().to_string();
+    dir.write("c.pem", &pem.certificate);
+    dir.write("c.key", &pem.key);
+    let tls = "[control.tls]\ncertificate = \"c.pem\"\nkey = \"c.key\"\n";
+    let (_guard, url) = serve(&control_file(&dir, tls));
+    for (version, expect) in [("--http1.1", "1.1 200"), ("--http2", "2 200")] {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", version, "--cacert", &authority, "-o", "/dev/null"]);
+        curl.args(["-w", "%{http_version} %{http_code}", &format!("{url}/ips")]);
+        let (good, out, err) = run(&mut curl);
+        assert!(good && out == expect, "{version}: {out}{err}");
+    }
+}
+
+#[test]
+fn a_control_file_is_refused_with_the_place_of_each_fault() {
+    for (text, expect) in [
+        ("[control]\naddress = \"0.0.0.0:0\"\n", "without TLS"),
+        ("[control]\naddres = \"127.0.0.1:0\"\n", "address"),
+        ("[store]\npath = \"a\"\n[store.etcd]\nendpoints = [\"http://x\"]\n", "one of the two"),
+        ("[store.etcd]\nendpoints = [\"http://x\"]\nuser = \"u\"\n", "both or neither"),
+        ("[store.etcd]\nendpoints = []\n", "entries"),
+        ("[limits]\nwindow = \"0s\"\n", "1s"),
+        ("[control.tls]\ncertificate = \"none.crt\"\nkey = \"none.key\"\n", "no such file"),
+    ] {
+        let dir = TempDir::new();
+        let file = dir.write("control.toml", text).display().to_string();
+        let (good, _, err) = weir(&["control", &file]);
+        assert!(!good && err.contains(expect) && err.contains("control.toml:"), "{text}{err}");
+    }
+}
