@@ -2,11 +2,12 @@
 
 use super::rig::{Plane, ask, control_file, serve, weir};
 use crate::support::files::TempDir;
-use crate::support::process::run;
+use crate::support::process::{run, workspace};
 use crate::support::tls::{Authority, VALID};
 use crate::support::wait::SOON;
 use rustix::process::Signal;
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 #[test]
@@ -36,6 +37,24 @@ fn tokens_are_made_listed_and_taken_back() {
     let (_guard, url) = serve(&file);
     let (status, body) = ask(&url, &token, "GET", "/user/tokens/verify", "");
     assert_eq!((status, &body["errors"][0]["code"]), (403, &Value::from(10000)));
+}
+
+#[test]
+fn the_example_serves() {
+    let dir = TempDir::new();
+    let file = workspace().join("examples/control/control.toml");
+    let text = std::fs::read_to_string(file).expect("readable");
+    let text = text.replace("127.0.0.1:8780", "127.0.0.1:0");
+    let file = dir.write("control.toml", text);
+    let path = file.display().to_string();
+    let (good, token, err) = weir(&["token", "create", "--control", &path, "--name", "me"]);
+    assert!(good, "{err}");
+    let (_guard, url) = serve(&file);
+    assert_eq!(ask(&url, token.trim(), "GET", "/zones", "").0, 200);
+    for name in ["weir-store.redb", "weir-control.key"] {
+        let held = std::fs::metadata(dir.path().join(name)).expect("made beside the example");
+        assert_eq!(held.permissions().mode() & 0o777, 0o600, "{name}: only its owner reads it");
+    }
 }
 
 #[test]
