@@ -7,6 +7,8 @@ use std::process::Command;
 
 /// Cases of each operation in an everyday run, and in a soak.
 const CASES: [&str; 2] = ["2", "50"];
+/// Chains of operations, of which most begin with a body that is refused.
+const CHAINS: [u32; 2] = [100, 1_000];
 
 fn own(name: &str) -> PathBuf {
     workspace().join("process/weir/tests/control").join(name)
@@ -57,6 +59,7 @@ fn schemathesis_finds_no_violation() {
     let zone = format!("{{\"name\":\"example.com\",\"account\":{{\"id\":\"{}\"}}}}", plane.account);
     let zone = plane.ask("POST", "/zones", &zone).1;
     let zone = zone["result"]["id"].as_str().expect("a zone").to_owned();
+    let soak = std::env::var_os("WEIR_SOAK").is_some();
     let python = peer("schemathesis/bin/python3");
     let mended = plane.dir.path().join("openapi.json");
     let mut overlay = plane.client(&python);
@@ -65,11 +68,12 @@ fn schemathesis_finds_no_violation() {
     assert!(good, "{out}");
     let config = format!(
         "[parameters]\n\"path.account_id\" = \"{}\"\n\"path.zone_id\" = \"{zone}\"\n\
-         \"path.account_or_zone_id\" = \"{zone}\"\n\"path.accounts_or_zones\" = \"zones\"\n",
-        plane.account
+         \"path.account_or_zone_id\" = \"{zone}\"\n\"path.accounts_or_zones\" = \"zones\"\n\
+         [phases.stateful.generation]\nmax-examples = {}\n",
+        plane.account,
+        CHAINS[usize::from(soak)]
     );
     let config = plane.dir.write("schemathesis.toml", config);
-    let soak = std::env::var_os("WEIR_SOAK").is_some();
     let phases = if soak { "coverage,fuzzing,stateful" } else { "fuzzing,stateful" };
     let seed = std::env::var("WEIR_SEED").unwrap_or_else(|_| "1".to_owned());
     let mut command = plane.client(&peer("schemathesis/bin/schemathesis"));
