@@ -43,6 +43,18 @@ pub(crate) enum Command {
     /// Tokens of the API.
     #[command(subcommand)]
     Token(control::TokenCommand),
+    /// Show who changed what in the store of the control plane, and when.
+    History(control::History),
+    /// Put the objects of an earlier revision in force again, as a new change.
+    Rollback(control::Rollback),
+    /// Write the store of the control plane to one file, with its history.
+    Backup(control::Place),
+    /// Fill an empty store from a backup.
+    Restore(control::Place),
+    /// Write each object of the store to a file of its own, below a new folder.
+    Export(control::Place),
+    /// Make the objects of the store those of a folder, in one change.
+    Import(control::Import),
     /// Tell every fault of FILE, or that there is none.
     Check {
         /// The configuration.
@@ -118,6 +130,12 @@ impl Command {
             Self::Run { file } => server::run_file(&file),
             Self::Control { file } => control::run(&file),
             Self::Token(command) => command.run(),
+            Self::History(history) => history.run(),
+            Self::Rollback(rollback) => rollback.run(),
+            Self::Backup(place) => place.backup(),
+            Self::Restore(place) => place.restore(),
+            Self::Export(place) => place.export(),
+            Self::Import(import) => import.run(),
             Self::Check { file, json } => commands::check(&file, json),
             Self::PrintDefaults => commands::print_defaults(),
             Self::Schema => commands::schema(),

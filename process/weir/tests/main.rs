@@ -36,6 +36,8 @@ mod simulate;
 #[cfg(test)]
 mod splice;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tls;

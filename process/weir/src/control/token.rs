@@ -1,17 +1,15 @@
 //! `weir token`: made, listed and taken back in the store of a control file, while no control
 //! plane has it open.
 
-use super::{open, operator, runtime};
-use crate::cli::EXIT_REFUSED;
-use crate::commands::print_faults;
+use super::{on, open, operator, runtime};
 use clap::Subcommand;
 use control_api::time;
 use control_plane::rest::operator::{self as api, FIRST_EMAIL, Wish};
 use control_plane::rest::token::{Reach, Token};
 use core_model::IpNet;
-use process_runtime::config_file::{ControlFile, load_control};
+use process_runtime::config_file::ControlFile;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -96,19 +94,6 @@ impl Command {
             Self::Create(wish) => on(&wish.file, |file| runtime()?.block_on(create(&file, wish))),
             Self::List { file, json } => on(file, |file| runtime()?.block_on(list(&file, *json))),
             Self::Revoke { id, file } => on(file, |file| runtime()?.block_on(revoke(&file, id))),
-        }
-    }
-}
-
-fn on(
-    path: &Path,
-    work: impl FnOnce(ControlFile) -> anyhow::Result<()>,
-) -> anyhow::Result<ExitCode> {
-    match load_control(path) {
-        Ok(file) => work(file).map(|()| ExitCode::SUCCESS),
-        Err(faults) => {
-            print_faults(&faults);
-            Ok(ExitCode::from(EXIT_REFUSED))
         }
     }
 }
