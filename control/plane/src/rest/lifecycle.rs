@@ -2,6 +2,7 @@
 
 use super::auth::{self, Caller, Place};
 use super::handle;
+use super::metrics::{self, Hit};
 use super::query::Query;
 use super::reply::{Beside, Refusal, Reply, response};
 use super::route::{self, BASE, Miss, Route};
@@ -70,14 +71,21 @@ pub(crate) async fn serve(
     source: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    if let Some(metrics) = metrics::asked(site, source, &parts) {
+        return metrics;
+    }
     let ray = token::random::<8>().map(|octets| token::hex(&octets)).unwrap_or_default();
     let mut beside = Beside { left: None, ray };
-    let (parts, body) = request.into_parts();
     let answer = answer(site, source, &parts, body, &mut beside).await;
     if let Err(refusal) = &answer {
         audit(source, &parts, refusal, &beside);
     }
-    response(answer, &beside)
+    let code = answer.as_ref().err().and_then(|refusal| refusal.errors.first());
+    let code = code.map(|error| error.code);
+    let response = response(answer, &beside);
+    site.metrics.answered(response.status(), code);
+    response
 }
 
 /// The stages of a call.
@@ -135,11 +143,13 @@ pub(crate) fn micros() -> u64 {
 /// Limits by address.
 fn admit(site: &Site, source: IpAddr, now: Instant, beside: &mut Beside) -> Result<(), Refusal> {
     if let Some(wait) = site.denials.wait(&source, now) {
+        site.metrics.hit(Hit::Denials);
         return Err(later("Too many wrong tokens from this address", wait));
     }
     match site.by_address.count(source, now) {
         Ok(_) => Ok(()),
         Err(left) => {
+            site.metrics.hit(Hit::Address);
             beside.left = Some(left);
             Err(later("Too many calls from this address", left.reset))
         }
@@ -157,7 +167,10 @@ fn admit_token(
     beside.left = Some(counted.unwrap_or_else(|left| left));
     match counted {
         Ok(_) => Ok(()),
-        Err(left) => Err(later("Too many calls with this token", left.reset)),
+        Err(left) => {
+            site.metrics.hit(Hit::Token);
+            Err(later("Too many calls with this token", left.reset))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod auth;
 mod handle;
 mod lifecycle;
 mod limit;
+mod metrics;
 pub mod operator;
 mod query;
 mod reply;
@@ -27,6 +28,7 @@ use crate::store::{Keeper, Vault};
 use core_model::IpNet;
 use handle::Previews;
 use limit::{Denials, Windows};
+use metrics::ApiMetrics;
 use process_runtime::config_file::ControlLimits;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub struct Site {
     previews: Previews,
     ips: Vec<IpNet>,
     connections: usize,
+    metrics: ApiMetrics,
 }
 
 impl Site {
@@ -57,6 +60,7 @@ impl Site {
             previews: Previews::default(),
             ips,
             connections: limits.connections,
+            metrics: ApiMetrics::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Connections of the API: accepted, TLS where it is set, HTTP/1.1 or HTTP/2, and their end.
 
+use super::metrics::Hit;
 use super::{Site, lifecycle, tls};
 use core_model::config::Certificate;
 use http::Request;
@@ -120,6 +121,9 @@ impl Server {
         let mut tasks = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
+            if slots.available_permits() == 0 {
+                site.metrics.hit(Hit::Connections);
+            }
             let accept = async {
                 let slot = slots.clone().acquire_owned().await;
                 (self.listener.accept().await, slot)

@@ -8,6 +8,8 @@ mod exchange;
 mod page;
 mod routes;
 
+pub use routes::host_is_here;
+
 use crate::port_holder;
 use crate::status::StatusSource;
 use crate::unix_socket;

@@ -88,7 +88,8 @@ async fn fulfil(site: &Site, wish: Wish) -> Reply {
 /// Whether a `Host` names this machine by a loopback name, a loopback address or the address the
 /// client reached. A page under a name that an attacker lets resolve to 127.0.0.1 sends its own
 /// name here, and is refused (DNS rebinding).
-fn host_is_here(host: &str, door: IpAddr) -> bool {
+#[must_use]
+pub fn host_is_here(host: &str, door: IpAddr) -> bool {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, port)) if port.is_empty() || port_is_valid(port) => v6,
         Some(_) => return false,

@@ -140,3 +140,27 @@ async fn no_token_and_no_secret_lies_on_the_disk_or_is_told_again() {
     assert!(!disk.contains(secret), "the secret of a webhook lies on the disk");
     assert!(!disk.contains(&fresh.text), "a token lies on the disk");
 }
+
+#[tokio::test]
+async fn this_machine_may_ask_what_was_counted() {
+    let api = Api::start(ControlLimits { calls_per_token: 1, ..AMPLE }).await;
+    let admin = api.admin().await;
+    let statuses = [admin.get("/accounts").await.status, admin.get("/accounts").await.status];
+    assert_eq!(statuses, [200, 429]);
+    assert_eq!(api.with(&[]).get("/accounts").await.status, 400);
+    let nobody = api.with(&[]);
+    let text = nobody.raw("GET", "/metrics", "127.0.0.1:1", "").await;
+    for line in [
+        "weir_api_calls_total{status=\"2xx\"} 1",
+        "weir_api_calls_total{status=\"4xx\"} 2",
+        "weir_api_limit_hits_total{limit=\"token\"} 1",
+        "weir_api_limit_hits_total{limit=\"address\"} 0",
+        "weir_api_denied_total 1",
+        "weir_store_commits_total 2",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}: {text}");
+    }
+    // A page under a name of its own that resolves to this machine.
+    let stranger = nobody.raw("GET", "/metrics", "attacker.example", "").await;
+    assert!(stranger.starts_with("HTTP/1.1 404"), "{stranger}");
+}

@@ -157,7 +157,18 @@ impl Client<'_> {
     }
 
     pub(super) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
-        let mut head = format!("{method} /client/v4{path} HTTP/1.1\r\nHost: api\r\n");
+        let path = format!("/client/v4{path}");
+        let text = self.raw(method, &path, "api", body).await;
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("{method} {path}: no answer: {text}"));
+        let body = serde_json::from_str(body).unwrap_or(Value::Null);
+        Answer { status, head: head.to_owned(), body }
+    }
+
+    /// The whole answer to a request for any path of any host.
+    pub(super) async fn raw(&self, method: &str, path: &str, host: &str, body: &str) -> String {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
         for field in &self.fields {
             let _ = write!(head, "{field}\r\n");
         }
@@ -170,11 +181,6 @@ impl Client<'_> {
         let mut octets = Vec::new();
         let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut octets));
         let _ = read.await.unwrap_or_else(|_| panic!("{asked}: no answer"));
-        let text = String::from_utf8(octets).unwrap_or_else(|_| panic!("{asked}: no text"));
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("{asked}: no answer: {text}"));
-        let body = serde_json::from_str(body).unwrap_or(Value::Null);
-        Answer { status, head: head.to_owned(), body }
+        String::from_utf8(octets).unwrap_or_else(|_| panic!("{asked}: no text"))
     }
 }
