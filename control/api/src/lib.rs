@@ -15,6 +15,7 @@ pub mod load_balancer;
 pub mod monitor;
 pub mod operations;
 pub mod pool;
+pub mod publish;
 mod report;
 pub mod shape;
 pub mod time;
