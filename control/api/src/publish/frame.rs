@@ -62,7 +62,7 @@ impl<M: DeserializeOwned> Frames<M> {
     ///
     /// # Errors
     /// See [`FrameError`]; nothing can be read after one.
-    pub fn next(&mut self) -> Result<Option<M>, FrameError> {
+    pub fn take(&mut self) -> Result<Option<M>, FrameError> {
         let rest = self.held.get(self.taken..).unwrap_or_default();
         let Some((head, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);

@@ -8,7 +8,8 @@ use std::str::FromStr;
 /// Where an edge joins, over TLS without a certificate of its own: `POST` of [`Enrol`] gives
 /// [`Certified`].
 pub const JOIN_PATH: &str = "/edge/v1/join";
-/// Where an edge renews its certificate, with the old one: `POST` of [`Renew`] gives [`Certified`].
+/// Where an edge renews its certificate, with the old one: `POST` of [`Renew`] gives
+/// [`Certified`].
 pub const RENEW_PATH: &str = "/edge/v1/renew";
 /// Where an edge follows: a `POST` of HTTP/2 whose request is a stream of [`EdgeMessage`], and whose
 /// reply is one of [`PlaneMessage`].
@@ -83,7 +84,7 @@ pub struct Enrol {
     pub token: String,
     /// What the edge is called, mostly its host name: 1 to 64 letters, digits, `-`, `_`, `.`.
     pub name: String,
-    /// A PKCS#10 request (PEM, RFC 2986) for the edge's key. What it says of names is not looked at.
+    /// A PKCS#10 request (PEM, RFC 2986) for the edge's key; its names are not looked at.
     pub request: String,
 }
 

@@ -63,7 +63,7 @@ fn messages_come_back_whatever_the_pieces_they_arrive_in() {
         let mut got = Vec::new();
         for chunk in octets.chunks(piece) {
             frames.push(chunk);
-            while let Some(message) = frames.next().unwrap() {
+            while let Some(message) = frames.take().unwrap() {
                 got.push(serde_json::to_string(&message).unwrap());
             }
         }
@@ -83,7 +83,7 @@ fn an_item_keeps_its_text_byte_for_byte() {
 fn too_long_a_message_is_refused_before_it_has_come() {
     let mut frames = Frames::<EdgeMessage>::default();
     frames.push(&u32::MAX.to_be_bytes());
-    assert!(matches!(frames.next(), Err(FrameError::Long(_))));
+    assert!(matches!(frames.take(), Err(FrameError::Long(_))));
 }
 
 #[test]
