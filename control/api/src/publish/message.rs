@@ -11,8 +11,8 @@ pub const JOIN_PATH: &str = "/edge/v1/join";
 /// Where an edge renews its certificate, with the old one: `POST` of [`Renew`] gives
 /// [`Certified`].
 pub const RENEW_PATH: &str = "/edge/v1/renew";
-/// Where an edge follows: a `POST` of HTTP/2 whose request is a stream of [`EdgeMessage`], and whose
-/// reply is one of [`PlaneMessage`].
+/// Where an edge follows: a `POST` of HTTP/2 whose request is a stream of [`EdgeMessage`], and
+/// whose reply is one of [`PlaneMessage`].
 pub const STREAM_PATH: &str = "/edge/v1/stream";
 
 /// What an edge does, and so what it is given.
