@@ -13,7 +13,7 @@ mod tests;
 pub use frame::{FRAME_BYTES_MAX, FrameError, Frames, frame};
 pub use message::{
     Certified, EdgeMessage, Enrol, JOIN_PATH, JoinToken, Numbers, OriginReport, Outcome,
-    PlaneMessage, RENEW_PATH, Renew, Report, Role, STREAM_PATH, TokenError,
+    PlaneMessage, RENEW_PATH, Refusal, Refused, Renew, Report, Role, STREAM_PATH, TokenError,
 };
 
 use aws_lc_rs::digest::{Context, Digest, SHA256};

@@ -241,3 +241,49 @@ pub enum PlaneMessage {
         generation: u64,
     },
 }
+
+/// Why a control plane refuses an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The join token is unknown: wrong, or revoked.
+    Token,
+    /// The join token has ended.
+    TokenEnded,
+    /// The join token was used as often as it may be.
+    TokenUsed,
+    /// The request cannot be understood, or its key cannot be used.
+    Request,
+    /// No certificate was shown where there must be one.
+    NoCertificate,
+    /// The edge of the certificate is not known here.
+    Unknown,
+    /// The edge was revoked.
+    Revoked,
+    /// There are as many edges as there may be.
+    Full,
+    /// Too many tries; later is fine.
+    Limited,
+    /// The store cannot be asked; later is fine, or another control plane.
+    Unavailable,
+    /// A reason that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl Refusal {
+    /// Whether the same may be tried again.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Limited | Self::Unavailable | Self::Other)
+    }
+}
+
+/// The body of a reply that is no 200.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refused {
+    /// Why, for programs.
+    pub reason: Refusal,
+    /// Why, and what to do, for people.
+    pub message: String,
+}

@@ -95,8 +95,10 @@ pub(crate) fn asked(site: &Site, source: IpAddr, parts: &Parts) -> Option<Respon
     if !host_is_here(host, source) {
         return None;
     }
-    let store = site.keeper.metrics().encode(site.keeper.state().revision);
-    let mut response = Response::new(Full::new(Bytes::from(site.metrics.encode() + &store)));
+    let mut text = site.metrics.encode();
+    text += &site.keeper.metrics().encode(site.keeper.state().revision);
+    site.exposed.iter().for_each(|exposed| text += &(exposed.0)());
+    let mut response = Response::new(Full::new(Bytes::from(text)));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     Some(response)

@@ -7,7 +7,7 @@
 mod auth;
 mod handle;
 mod lifecycle;
-mod limit;
+pub(crate) mod limit;
 mod metrics;
 pub mod operator;
 mod query;
@@ -30,6 +30,7 @@ use handle::Previews;
 use limit::{Denials, Windows};
 use metrics::ApiMetrics;
 use process_runtime::config_file::ControlLimits;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Site {
     keeper: Arc<Keeper>,
-    vault: Vault,
+    vault: Arc<Vault>,
     by_token: Windows<String>,
     by_address: Windows<IpAddr>,
     denials: Denials<IpAddr>,
@@ -45,12 +46,27 @@ pub struct Site {
     ips: Vec<IpNet>,
     connections: usize,
     metrics: ApiMetrics,
+    exposed: Vec<Exposed>,
+}
+
+/// Metrics of another part, in the form of Prometheus.
+struct Exposed(Box<dyn Fn() -> String + Send + Sync>);
+
+impl fmt::Debug for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exposed")
+    }
 }
 
 impl Site {
     /// A site over a store, whose secrets `vault` seals. `ips` is what `GET /ips` tells.
     #[must_use]
-    pub fn new(keeper: Arc<Keeper>, vault: Vault, limits: &ControlLimits, ips: Vec<IpNet>) -> Self {
+    pub fn new(
+        keeper: Arc<Keeper>,
+        vault: Arc<Vault>,
+        limits: &ControlLimits,
+        ips: Vec<IpNet>,
+    ) -> Self {
         Self {
             keeper,
             vault,
@@ -61,6 +77,14 @@ impl Site {
             ips,
             connections: limits.connections,
             metrics: ApiMetrics::default(),
+            exposed: Vec::new(),
         }
+    }
+
+    /// Shows the metrics of another part of the control plane, too.
+    #[must_use]
+    pub fn expose(mut self, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.exposed.push(Exposed(Box::new(metrics)));
+        self
     }
 }

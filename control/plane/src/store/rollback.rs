@@ -8,14 +8,17 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The folder of credentials. They neither come back nor go by a rollback: a token that was revoked
-/// stays revoked.
-pub const CREDENTIALS: &str = "tokens";
+/// Folders of what neither comes back nor goes by a rollback, an export or an import: tokens of the
+/// API, so that one that was revoked stays revoked, edges and their join tokens likewise; and what
+/// the store itself is known by, such as the authority of its edges.
+pub const CREDENTIALS: [&str; 3] = ["tokens", "edges", "meta"];
 
-/// Whether an object is a credential.
+/// Whether an object is in one of these folders; that of tokens may lie deeper.
 #[must_use]
 pub fn is_credential(key: &Key) -> bool {
-    key.segments().any(|segment| segment == CREDENTIALS)
+    let mut segments = key.segments();
+    let first = segments.next().is_some_and(|first| CREDENTIALS.contains(&first));
+    first || segments.any(|segment| segment == "tokens")
 }
 
 /// The store moved between the reading of the history and the change.

@@ -26,6 +26,10 @@ pub struct ControlFile {
     pub limits: ControlLimits,
     /// The file of the key that encrypts secrets.
     pub key_file: PathBuf,
+    /// Where edges are served, if they are.
+    pub edges: Option<EdgesSettings>,
+    /// How changes go out to them.
+    pub publish: PublishSettings,
     /// Least severe level of the operator log.
     pub log_level: LogLevel,
     /// Form of the operator log.
@@ -69,6 +73,30 @@ pub struct ControlLimits {
     pub denials_per_address: u32,
     /// Connections at once.
     pub connections: usize,
+}
+
+/// How edges are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgesSettings {
+    /// Where they find the control plane.
+    pub address: SocketAddr,
+    /// DNS names and addresses of the control plane's certificate, at least one.
+    pub names: Vec<String>,
+    /// How long certificates are valid.
+    pub certificate_life: Duration,
+    /// Connections at once.
+    pub connections: usize,
+}
+
+/// How changes go out to edges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishSettings {
+    /// The share of edges that get a change first, 0 to 100.
+    pub canary_percent: u32,
+    /// How long they must do well before the others get it.
+    pub canary_hold: Duration,
+    /// How often each edge reports.
+    pub report: Duration,
 }
 
 /// Reads the control plane's file at `path`.
@@ -133,8 +161,34 @@ impl Builder<'_> {
             store: self.store_place(root.table("store")?)?,
             limits: limits_of(root.table("limits")?),
             key_file,
+            edges: match root.table("edges") {
+                Some(table) => Some(self.edges(table)?),
+                None => None,
+            },
+            publish: publish_of(root.table("publish")?),
             log_level: super::build::level_of(logging.text("level")),
             log_format: super::build::format_of(logging.text("format")),
+        })
+    }
+
+    fn edges(&mut self, table: &Table) -> Option<EdgesSettings> {
+        let address: SocketAddr = table.text("address")?.parse().ok()?;
+        let ip = address.ip().to_canonical();
+        let named = table.list("names").iter().filter_map(|item| item.text());
+        let mut names: Vec<String> = named.map(str::to_owned).collect();
+        if names.is_empty() {
+            if ip.is_unspecified() {
+                let what = format!("`{address}` does not say what edges call this control plane");
+                self.fault(table, "names", what, "at least one name or address, as in their URLs");
+            }
+            names.push(ip.to_string());
+            names.extend(ip.is_loopback().then(|| "localhost".to_owned()));
+        }
+        Some(EdgesSettings {
+            address,
+            names,
+            certificate_life: table.time("certificate_life"),
+            connections: table.size("connections"),
         })
     }
 
@@ -164,6 +218,14 @@ impl Builder<'_> {
             user: user.zip(password),
             prefix: etcd.text("prefix")?.to_owned(),
         }))
+    }
+}
+
+fn publish_of(table: &Table) -> PublishSettings {
+    PublishSettings {
+        canary_percent: table.int32("canary_percent"),
+        canary_hold: table.time("canary_hold"),
+        report: table.time("report"),
     }
 }
 

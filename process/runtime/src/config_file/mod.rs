@@ -19,7 +19,9 @@ mod tests;
 mod text;
 mod tls;
 
-pub use control::{ControlFile, ControlLimits, EtcdPlace, StorePlace, load_control};
+pub use control::{
+    ControlFile, ControlLimits, EdgesSettings, EtcdPlace, PublishSettings, StorePlace, load_control,
+};
 pub use describe::is_secret;
 pub use diff::{Change, ChangeKind, changes_json, diff};
 pub use files::{FILE_BYTES_MAX, FILES_MAX, PEM_BYTES_MAX};

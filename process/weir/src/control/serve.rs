@@ -33,7 +33,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
 
 async fn serve(file: &ControlFile) -> anyhow::Result<ExitCode> {
     let keeper = open(file).await?;
-    let vault = Vault::open(&file.key_file).context("[secrets]")?;
+    let vault = Arc::new(Vault::open(&file.key_file).context("[secrets]")?);
     operator::first_account(&keeper, &operator()).await?;
     let server = Server::bind(file.address, file.tls.as_ref()).await.context("[control]")?;
     let url = server.base_url();

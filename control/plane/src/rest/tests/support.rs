@@ -95,7 +95,7 @@ impl Api {
         let server = Server::bind(any, None).await.expect("a listener");
         let address = server.address().expect("an address");
         let ips = vec!["203.0.113.0/24".parse().expect("a net")];
-        let site = Arc::new(Site::new(keeper.clone(), vault, &limits, ips));
+        let site = Arc::new(Site::new(keeper.clone(), Arc::new(vault), &limits, ips));
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(server.serve(site, async move { drop(stopped.await) }));
         Self { address, keeper, folder, _stop: stop }

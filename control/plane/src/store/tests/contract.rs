@@ -302,9 +302,12 @@ pub(in crate::store) async fn rollback_leaves_credentials_alone(place: Place) {
     put(&keeper, "a/1", json!(1)).await;
     remove(&keeper, "tokens/1").await;
     put(&keeper, "accounts/1/tokens/2", json!("new")).await;
+    put(&keeper, "edges/1", json!("revoked")).await;
+    put(&keeper, "meta/authority", json!("made")).await;
     put(&keeper, "a/1", json!(2)).await;
     back(&keeper, 2).await.expect("rolled back");
-    assert_eq!(text(&keeper.state()), r#"a/1=1 accounts/1/tokens/2="new""#);
+    let expect = r#"a/1=1 accounts/1/tokens/2="new" edges/1="revoked" meta/authority="made""#;
+    assert_eq!(text(&keeper.state()), expect);
 }
 
 pub(in crate::store) async fn rollback_past_the_history_or_the_head_is_refused(place: Place) {

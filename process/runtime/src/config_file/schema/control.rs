@@ -1,7 +1,7 @@
 //! The file of `weir control`: the API's listener, the store, limits and secrets.
 
 use super::{
-    Default, FILE, FREE, Kind, NET_LIST, SECOND, Section, Text, count, key, switch, table,
+    DAY, Default, FILE, FREE, Kind, NET_LIST, SECOND, Section, Text, count, key, switch, table,
 };
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub(crate) static CONTROL_ROOT: Section = Section {
         table("store", &STORE),
         table("limits", &LIMITS),
         table("secrets", &SECRETS),
+        switch("edges", &EDGES, "no edge is served: the API and its store alone"),
+        table("publish", &PUBLISH),
         table("logging", &LOGGING),
     ],
     later: &[],
@@ -124,6 +126,79 @@ static LIMITS: Section = Section {
     ],
     later: &[],
 };
+
+static SERVER_NAMES: Kind = Kind::Text(Text::ServerName);
+
+static EDGES: Section = Section {
+    doc: "Where edges join and follow: TLS 1.3, certificates of an authority of the plane's own.",
+    keys: &[
+        key("address", Kind::Text(Text::Socket), "Where edges find the control plane.").default(
+            Default::Text("127.0.0.1:8781"),
+            "the machine itself until edges elsewhere are wanted",
+        ),
+        key(
+            "names",
+            Kind::List { of: &SERVER_NAMES, min: 0 },
+            "What edges call this control plane in their URLs: DNS names and addresses of its \
+             certificate.",
+        )
+        .default(Default::Empty, "the address, and `localhost` where that is of this machine")
+        .example("[\"control.example.com\", \"192.0.2.7\"]"),
+        key(
+            "certificate_life",
+            Kind::Time { min: SHORTEST_LIFE, max: LONGEST_LIFE },
+            "How long certificates of edges are valid; they are renewed at two thirds of it.",
+        )
+        .default(
+            Default::Time(Duration::from_secs(7 * 86_400)),
+            "an edge lasts two days without any control plane after it should have renewed",
+        ),
+        key(
+            "connections",
+            count(1, 100_000, "connections"),
+            "Connections of edges served at once.",
+        )
+        .default(
+            Default::Int(12_000),
+            "ten thousand edges, and those that came back before their old connection was missed",
+        ),
+    ],
+    later: &[],
+};
+
+/// Shorter ones end while they are being renewed.
+const SHORTEST_LIFE: Duration = Duration::from_secs(3);
+/// Longer ones are as good as for ever: who has the key of a lost edge that nobody revoked is
+/// taken for it.
+const LONGEST_LIFE: Duration = Duration::from_secs(90 * 86_400);
+
+static PUBLISH: Section = Section {
+    doc: "How changes go out to the edges.",
+    keys: &[
+        key(
+            "canary_percent",
+            count(0, 100, "percent"),
+            "The share of the attached edges, one at least, that get a change before the others; \
+             0 sends it to all at once.",
+        )
+        .default(Default::Int(0), "a small fleet wants its changes everywhere at once"),
+        key(
+            "canary_hold",
+            Kind::Time { min: SECOND, max: DAY },
+            "How long these edges must do well before the others get the change.",
+        )
+        .default(Default::Time(Duration::from_secs(30)), "some reports of each of them"),
+        key(
+            "report",
+            Kind::Time { min: Duration::from_millis(100), max: MINUTE },
+            "How often each edge tells how it is doing.",
+        )
+        .default(Default::Time(Duration::from_secs(2)), "a thousand edges send 500 in a second"),
+    ],
+    later: &[],
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 static SECRETS: Section = Section {
     doc: "The key that encrypts secrets in the store.",
