@@ -27,7 +27,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Transport {
     tls: Option<UpstreamTls>,
-    protocols: UpstreamProtocols,
+    pub(crate) protocols: UpstreamProtocols,
     pub(crate) server_name: Option<ServerName<'static>>,
     pub(crate) proxy: Option<ProxyProtocolOut>,
     pub(crate) source: Option<IpAddr>,
@@ -199,7 +199,9 @@ impl Kept {
     }
 
     fn transport(&self, pool: &Pool, origin: &Origin) -> Result<Arc<Transport>, TlsError> {
-        let server_name = match &pool.tls {
+        let wanted = pool.tls_at(origin.port);
+        let protocols = pool.protocols_at(origin.port);
+        let server_name = match wanted {
             None => None,
             Some(tls) => Some(server_name(pool, tls, origin)?),
         };
@@ -207,8 +209,8 @@ impl Kept {
         // What no plan and no connection uses is forgotten here.
         transports.retain(|t| Arc::strong_count(t) > 1);
         let same = |t: &&Arc<Transport>| {
-            t.tls == pool.tls
-                && t.protocols == pool.protocols
+            t.tls.as_ref() == wanted
+                && t.protocols == protocols
                 && t.server_name == server_name
                 && t.proxy == pool.proxy_protocol
                 && t.source == pool.source_address
@@ -216,13 +218,13 @@ impl Kept {
         if let Some(found) = transports.iter().find(same) {
             return Ok(found.clone());
         }
-        let client = match &pool.tls {
+        let client = match wanted {
             Some(tls) => Some(tls::client::client_config(pool, tls)?),
             None => None,
         };
         let made = Arc::new(Transport {
-            tls: pool.tls.clone(),
-            protocols: pool.protocols,
+            tls: wanted.cloned(),
+            protocols,
             server_name,
             proxy: pool.proxy_protocol,
             source: pool.source_address,

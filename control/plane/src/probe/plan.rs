@@ -59,7 +59,11 @@ impl Plan {
             host_header: origin.host_header.clone(),
             monitor: monitor.clone(),
             tls: pool.tls.clone(),
-            protocols: if own_port { pool.protocols } else { UpstreamProtocols::HTTP1 },
+            protocols: if own_port {
+                pool.protocols_at(origin.port)
+            } else {
+                UpstreamProtocols::HTTP1
+            },
             proxy_protocol: pool.proxy_protocol.filter(|_| own_port),
             source_address: pool.source_address,
             deny_addresses: pool.deny_addresses.clone(),

@@ -124,6 +124,8 @@ pub struct UpstreamTls {
     pub ca_file: Option<PathBuf>,
     /// Client certificate (Authenticated Origin Pulls).
     pub client_certificate: Option<Certificate>,
+    /// Ports of origins that TLS is spoken to, ascending; every one where empty.
+    pub ports: Vec<u16>,
 }
 
 /// PROXY protocol towards origins.
@@ -255,4 +257,24 @@ pub struct Pool {
     pub slow_start: Duration,
     /// Addresses that DNS answers may not hold (rebinding guard); empty means any may.
     pub deny_addresses: Vec<IpNet>,
+}
+
+impl Pool {
+    /// How TLS is spoken to origins of this port; none for plain text.
+    #[must_use]
+    pub fn tls_at(&self, port: u16) -> Option<&UpstreamTls> {
+        self.tls.as_ref().filter(|tls| tls.ports.is_empty() || tls.ports.contains(&port))
+    }
+
+    /// The protocols that origins of this port are spoken to in. A choice between two is made by
+    /// ALPN, so that without TLS it is the one that every origin speaks.
+    #[must_use]
+    pub fn protocols_at(&self, port: u16) -> UpstreamProtocols {
+        match self.protocols {
+            UpstreamProtocols { http1: true, http2: true } if self.tls_at(port).is_none() => {
+                UpstreamProtocols::HTTP1
+            }
+            protocols => protocols,
+        }
+    }
 }

@@ -246,6 +246,7 @@ fn pool(config: &Config, pool: &Pool) -> Object {
         fields
             .maybe("tls.server_name", tls.server_name.as_ref())
             .add("tls.verify", tls.verify)
+            .all("tls.ports", &tls.ports)
             .maybe(
                 "tls.ca",
                 ca.map(|ca| format!("{} {}", ca.display(), together(&tls.authorities))),

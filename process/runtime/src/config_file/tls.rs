@@ -70,7 +70,12 @@ impl Builder<'_> {
             Some(ca) => ca.map(|(authorities, file)| (authorities, Some(file)))?,
             None => (Vec::new(), None),
         };
+        let ports = table.numbers("ports").filter_map(|(_, _, port)| u16::try_from(port).ok());
+        let mut ports: Vec<u16> = ports.collect();
+        ports.sort_unstable();
+        ports.dedup();
         Some(UpstreamTls {
+            ports,
             server_name: table.text("server_name").map(str::to_ascii_lowercase),
             verify: table.bool("verify"),
             authorities,

@@ -273,7 +273,7 @@ async fn acquire(
     };
     drop(addresses);
     let private = origin.transport.proxy.is_some();
-    let protocols = &pool.config.protocols;
+    let protocols = &origin.transport.protocols;
     if protocols.http2 && !private && !needs_http1(exchange, protocols) {
         let endpoints = endpoints(stage, exchange);
         // Boxed, since making a connection is rare and its future is large.

@@ -105,7 +105,7 @@ fn request_line(plan: RequestPlan<'_>, out: &mut impl WriteHead) -> Result<(), W
     };
     let end = request.target.query.map_or(request.target.path.end, |query| query.end);
     let path = Span { start: request.target.path.start, end };
-    let scheme = if plan.pool.config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let scheme = if plan.origin.transport.client.is_some() { Scheme::Https } else { Scheme::Http };
     let whole = path.get(buffer);
     if let Some(protocol) = exchange.meaning.upgrade {
         let path = rewritten.as_deref().unwrap_or(if whole.is_empty() { b"/" } else { whole });

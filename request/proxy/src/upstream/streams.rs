@@ -250,7 +250,7 @@ async fn make(
         Failure::new(error.reason(), Progress::NothingWritten).because(&error)
     })?;
     stats.connects.inc();
-    let protocols = &pool.config.protocols;
+    let protocols = &origin.transport.protocols;
     if stream.negotiated_h2().unwrap_or(!protocols.http1) {
         let shared = start(stage, (pool, &origin.live), stream, open);
         connecting.with(|entry| {

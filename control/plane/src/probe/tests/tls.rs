@@ -90,6 +90,7 @@ pub(super) fn trusting(issuer: &Issuer, host: &str, port: u16) -> Pool {
         authorities: vec![der(issuer.der())],
         ca_file: None,
         client_certificate: None,
+        ports: Vec::new(),
     });
     pool
 }

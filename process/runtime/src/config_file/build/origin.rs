@@ -175,7 +175,8 @@ impl Builder<'_> {
 
     fn origins(&mut self, pool: &Table) -> Option<Vec<Origin>> {
         let tables = pool.tables("origins");
-        let usual_port = if pool.given("tls") { 443 } else { 80 };
+        let every = |tls: &Table| tls.list("ports").is_empty();
+        let usual_port = if pool.table("tls").is_some_and(every) { 443 } else { 80 };
         let mut origins = Some(Vec::new());
         for table in tables {
             match (self.origin(table, usual_port), origins.as_mut()) {

@@ -164,8 +164,12 @@ static ORIGIN: Section = Section {
         key("name", NAME, "Name, unique within the pool.").example("\"api-1\""),
         key("address", Kind::Text(Text::Origin), "IP address or DNS name, without port.")
             .example("\"127.0.0.1\""),
-        key("port", PORT, "Port; 0 for 443 where the pool has tls and 80 otherwise.")
-            .default(Default::Int(0), "Cloudflare's default"),
+        key(
+            "port",
+            PORT,
+            "Port; 0 for 443 where the pool has tls without `ports`, and 80 otherwise.",
+        )
+        .default(Default::Int(0), "Cloudflare's default"),
         key("weight", Kind::Share { steps: 100 }, "Share of the traffic, 0 to 1 by 0.01.")
             .default(Default::Int(100), "Cloudflare's default"),
         key("enabled", Kind::Bool, "A disabled origin gets no requests and no probes.")
@@ -195,6 +199,8 @@ static STEERING: Section = Section {
     later: &[],
 };
 
+static TLS_PORTS: Kind = count(1, 65_535, "port");
+
 static UPSTREAM_TLS: Section = Section {
     doc: "TLS to the origins.",
     keys: &[
@@ -212,6 +218,13 @@ static UPSTREAM_TLS: Section = Section {
         key("key", FILE, "Key of the client certificate, PEM.")
             .absent("needed with `certificate`")
             .example("\"tls/client.key\""),
+        key(
+            "ports",
+            Kind::List { of: &TLS_PORTS, min: 0 },
+            "Ports of origins that TLS is spoken to; the others get plain text.",
+        )
+        .default(Default::Empty, "empty: every origin of a pool is spoken to alike")
+        .example("[443]"),
     ],
     later: &[],
 };

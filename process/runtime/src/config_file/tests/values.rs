@@ -5,6 +5,7 @@ use super::super::text::{show_size, show_time};
 use super::{BASE, load_in, right, world};
 use core_model::config::{
     Action, CodeRange, HostPattern, HttpsRedirect, OriginAddress, PathMatch, PoolId, PoolSteering,
+    UpstreamProtocols,
 };
 use core_model::{ListenAddress, defaults};
 use std::time::Duration;
@@ -238,4 +239,30 @@ fn the_nearest_name() {
     ] {
         assert_eq!(nearest(found, names.into_iter()), expect, "{found}");
     }
+}
+
+#[test]
+fn tls_at_some_ports_leaves_the_others_plain() {
+    let text = |tls: &str, port: u16| {
+        format!(
+            "[[pool]]\nname = \"p\"\n{tls}\n\
+             origins = [{{ name = \"o\", address = \"10.0.0.1\", port = {port} }}]"
+        )
+    };
+    for (tls, port, at, secured) in [
+        ("", 443, 443, false),
+        ("tls = {}", 0, 443, true),
+        ("tls = {}", 80, 80, true),
+        ("tls = { ports = [443] }", 0, 80, false),
+        ("tls = { ports = [443, 8443] }", 8443, 8443, true),
+        ("tls = { ports = [443] }", 8443, 8443, false),
+    ] {
+        let pool = right(&text(tls, port)).config.pools.remove(0);
+        let found = pool.origins[0].port;
+        assert_eq!((found, pool.tls_at(found).is_some()), (at, secured), "{tls} {port}");
+    }
+    let both = "tls = { ports = [443] }\nprotocols = [\"h2\", \"http/1.1\"]";
+    let pool = right(&text(both, 80)).config.pools.remove(0);
+    assert_eq!(pool.protocols_at(80), UpstreamProtocols::HTTP1);
+    assert_eq!(pool.protocols_at(443), pool.protocols);
 }
