@@ -1,18 +1,18 @@
-//! Compares one file with the schema: gives tables whose values have the right kind and range.
+//! Compares one file or item with the schema: gives tables whose values have the right kind and
+//! range.
 //!
 //! Every fault is reported and the value left out, so that what follows sees defaults in its place.
 
+use super::raw::{Node, Raw, RawKey, RawTable, Whole, describe};
 use super::report::{At, Report};
 use super::schema::{Default, Kind, Section, TEXT_MAX, Text};
 use super::text::{self, quote};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
 
 /// A value of the right kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Value {
     Bool(bool),
     Int(u64),
@@ -26,7 +26,7 @@ pub(crate) enum Value {
 }
 
 /// A value and its place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) at: At,
     pub(crate) value: Value,
@@ -40,7 +40,7 @@ impl Item {
 }
 
 /// A checked table. Reading a key that is not given gives its default.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) at: At,
     pub(crate) path: String,
@@ -59,6 +59,34 @@ impl Table {
             }
         }
         table
+    }
+
+    /// A table that holds only this, so that it can stand beside those of files.
+    pub(crate) fn around(section: &'static Section, key: &'static str, tables: Vec<Self>) -> Self {
+        let at = tables.first().map_or(At::default(), |table| table.at);
+        let mut around = Self::empty(section, at, String::new());
+        around.given.push((key, at));
+        around.items.insert(key, Item { at, value: Value::Tables(tables) });
+        around
+    }
+
+    /// A table that is there.
+    pub(crate) fn table_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match self.items.get_mut(key).map(|item| &mut item.value) {
+            Some(Value::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Takes the keys of another table of the same section over; gives those that both have.
+    pub(crate) fn adopt(&mut self, other: Self) -> Vec<&'static str> {
+        let both = other.given.iter().map(|(key, _)| *key).filter(|key| self.given(key)).collect();
+        for (key, at) in &other.given {
+            self.given.push((key, *at));
+        }
+        let given = |key: &str| other.given.iter().any(|(name, _)| *name == key);
+        self.items.extend(other.items.into_iter().filter(|(key, _)| given(key)));
+        both
     }
 
     /// The path of a key of this table.
@@ -190,20 +218,26 @@ pub(crate) struct Checker<'a> {
     pub(crate) report: &'a mut Report,
     /// The file.
     pub(crate) source: usize,
-    /// Gives the value of an environment variable.
-    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// Gives the value of an environment variable; none in what is published, where a text is what
+    /// it is, and no file of this machine is named.
+    pub(crate) env: Option<&'a Env<'a>>,
+    /// Whether tables are parts of others, so that required keys may stand there.
+    pub(crate) part: bool,
 }
 
+/// Gives the value of an environment variable.
+pub(crate) type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 impl Checker<'_> {
-    fn at(&self, span: &Range<usize>) -> At {
-        At { source: self.source, offset: span.start }
+    fn at(&self, offset: usize) -> At {
+        At { source: self.source, offset }
     }
 
     /// Checks a table against its section.
     pub(crate) fn table(
         &mut self,
         section: &'static Section,
-        table: &DeTable<'_>,
+        table: &RawTable<'_>,
         at: At,
         path: String,
     ) -> Table {
@@ -211,7 +245,7 @@ impl Checker<'_> {
         for (name, value) in table {
             self.entry(section, name, value, &mut checked);
         }
-        for key in section.keys {
+        for key in section.keys.iter().filter(|_| !self.part) {
             let missing = matches!(key.default, Default::Required) && !checked.given(key.name);
             if missing && !self.report.source_broken(self.source) {
                 let what = format!("`{}` is missing", key.name);
@@ -224,12 +258,12 @@ impl Checker<'_> {
     fn entry(
         &mut self,
         section: &'static Section,
-        name: &Spanned<DeString<'_>>,
-        value: &Spanned<DeValue<'_>>,
+        name: &RawKey<'_>,
+        value: &Node<'_>,
         checked: &mut Table,
     ) {
-        let at = self.at(&name.span());
-        let word: &str = name.get_ref().as_ref();
+        let at = self.at(name.offset);
+        let word: &str = &name.word;
         if let Some(key) = section.key(word) {
             checked.given.push((key.name, at));
             if let Some(item) = self.value(&key.kind, value, &checked.path_of(key.name)) {
@@ -250,46 +284,46 @@ impl Checker<'_> {
         self.report.unknown(at, &path, what, all.join(", "), word, names);
     }
 
-    fn value(&mut self, kind: &Kind, found: &Spanned<DeValue<'_>>, path: &str) -> Option<Item> {
-        let at = self.at(&found.span());
-        let value = match (kind, found.get_ref()) {
-            (Kind::Bool, DeValue::Boolean(on)) => Some(Value::Bool(*on)),
-            (Kind::Fixed { only, why }, DeValue::Boolean(on)) => {
+    fn value(&mut self, kind: &Kind, found: &Node<'_>, path: &str) -> Option<Item> {
+        let at = self.at(found.offset);
+        let value = match (kind, &found.raw) {
+            (Kind::Bool, Raw::Bool(on)) => Some(Value::Bool(*on)),
+            (Kind::Fixed { only, why }, Raw::Bool(on)) => {
                 if on != only {
                     self.report.fault(at, path, format!("`{on}`: {why}"), format!("{only}"));
                 }
                 Some(Value::Bool(*only))
             }
-            (Kind::SwitchOrPort, DeValue::Boolean(on)) => Some(Value::Port(on.then_some(443))),
-            (Kind::SwitchOrPort, DeValue::Integer(_)) => self
-                .number(found.get_ref(), 1, 65_535, at, path, kind)
+            (Kind::SwitchOrPort, Raw::Bool(on)) => Some(Value::Port(on.then_some(443))),
+            (Kind::SwitchOrPort, Raw::Whole(whole)) => self
+                .number(whole, 1, 65_535, at, path, kind)
                 .map(|port| Value::Port(u16::try_from(port).ok())),
-            (Kind::Int { min, max, .. } | Kind::Size { min, max }, DeValue::Integer(_)) => {
-                self.number(found.get_ref(), *min, *max, at, path, kind).map(Value::Int)
+            (Kind::Int { min, max, .. } | Kind::Size { min, max }, Raw::Whole(whole)) => {
+                self.number(whole, *min, *max, at, path, kind).map(Value::Int)
             }
-            (Kind::OneOf(of), DeValue::Integer(_)) => {
-                let number = self.number(found.get_ref(), 0, u64::MAX, at, path, kind)?;
+            (Kind::OneOf(of), Raw::Whole(whole)) => {
+                let number = self.number(whole, 0, u64::MAX, at, path, kind)?;
                 if !of.contains(&number) {
                     self.report.fault(at, path, format!("`{number}`"), valid_of(kind));
                     return None;
                 }
                 Some(Value::Int(number))
             }
-            (Kind::Share { steps }, DeValue::Float(_) | DeValue::Integer(_)) => {
-                self.share(*steps, found.get_ref(), at, path, kind)
+            (Kind::Share { steps }, Raw::Float(_) | Raw::Whole(_)) => {
+                self.share(*steps, &found.raw, at, path, kind)
             }
             (
                 Kind::Size { .. } | Kind::Time { .. } | Kind::Text(_) | Kind::Choice { .. },
-                DeValue::String(text),
+                Raw::Text(text),
             ) => {
                 let text = self.expanded(text, at, path)?;
                 self.read_text(kind, text, at, path)
             }
-            (Kind::List { .. } | Kind::Tables { .. }, DeValue::Array(_)) => {
-                self.many(kind, found, path)
+            (Kind::List { .. } | Kind::Tables { .. }, Raw::Array(entries)) => {
+                self.many(kind, entries, at, path)
             }
-            (Kind::Map { key, of }, DeValue::Table(table)) => Some(self.map(*key, of, table, path)),
-            (Kind::Table(section) | Kind::Switch(section), DeValue::Table(table)) => {
+            (Kind::Map { key, of }, Raw::Table(table)) => Some(self.map(*key, of, table, path)),
+            (Kind::Table(section) | Kind::Switch(section), Raw::Table(table)) => {
                 Some(Value::Table(self.table(section, table, at, path.to_owned())))
             }
             (_, other) => {
@@ -300,10 +334,11 @@ impl Checker<'_> {
         value.map(|value| Item { at, value })
     }
 
-    fn expanded(&mut self, text: &str, at: At, path: &str) -> Option<String> {
-        let expanded = match text::expand(text, self.env) {
-            Ok(expanded) => expanded,
-            Err(wrong) => {
+    fn expanded<'t>(&mut self, text: &'t str, at: At, path: &str) -> Option<Cow<'t, str>> {
+        let expanded = match self.env.map(|env| text::expand(text, env)) {
+            None => Cow::Borrowed(text),
+            Some(Ok(expanded)) => Cow::Owned(expanded),
+            Some(Err(wrong)) => {
                 for (what, valid) in wrong {
                     self.report.fault(at, path, what, valid);
                 }
@@ -318,7 +353,7 @@ impl Checker<'_> {
         Some(expanded)
     }
 
-    fn read_text(&mut self, kind: &Kind, found: String, at: At, path: &str) -> Option<Value> {
+    fn read_text(&mut self, kind: &Kind, found: Cow<'_, str>, at: At, path: &str) -> Option<Value> {
         match kind {
             Kind::Size { min, max } => {
                 let size = text::parse_size(&found).filter(|size| (min..=max).contains(&size));
@@ -329,17 +364,22 @@ impl Checker<'_> {
                 self.or_fault(time.map(Value::Time), &found, kind, at, path)
             }
             Kind::Choice { values, later } => {
-                if later.contains(&found.as_str()) {
+                if later.contains(&&*found) {
                     let what = later_value(&found);
                     self.report.fault(at, path, what, valid_of(kind));
                     return None;
                 }
-                if values.contains(&found.as_str()) {
-                    return Some(Value::Text(found));
+                if values.contains(&&*found) {
+                    return Some(Value::Text(found.into_owned()));
                 }
                 let what = quote(&found);
                 let names = values.iter().copied();
                 self.report.unknown(at, path, what, valid_of(kind), &found, names);
+                None
+            }
+            Kind::Text(Text::File | Text::Target | Text::Glob) if self.env.is_none() => {
+                let what = "what is published names no files of an edge";
+                self.report.fault(at, path, what, "files stand in the edge's own file");
                 None
             }
             Kind::Text(of) => {
@@ -350,9 +390,9 @@ impl Checker<'_> {
                     self.report.fault(at, path, format!("{what} is not valid here"), valid);
                     // A wrong name still names its object, so that references to it are not
                     // reported as well.
-                    return (*of == Text::Name).then_some(Value::Text(found));
+                    return (*of == Text::Name).then(|| Value::Text(found.into_owned()));
                 }
-                Some(Value::Text(found))
+                Some(Value::Text(found.into_owned()))
             }
             _ => None,
         }
@@ -374,18 +414,16 @@ impl Checker<'_> {
 
     fn number(
         &mut self,
-        found: &DeValue<'_>,
+        found: &Whole<'_>,
         min: u64,
         max: u64,
         at: At,
         path: &str,
         kind: &Kind,
     ) -> Option<u64> {
-        let DeValue::Integer(digits) = found else { return None };
-        let number = u64::from_str_radix(digits.as_str(), digits.radix()).ok();
-        let number = number.filter(|number| (min..=max).contains(number));
+        let number = found.number().filter(|number| (min..=max).contains(number));
         if number.is_none() {
-            let what = format!("{} is out of range", quote(&digits.to_string()));
+            let what = format!("{} is out of range", quote(&found.to_string()));
             self.report.fault(at, path, what, valid_of(kind));
         }
         number
@@ -394,30 +432,28 @@ impl Checker<'_> {
     fn share(
         &mut self,
         steps: u32,
-        found: &DeValue<'_>,
+        found: &Raw<'_>,
         at: At,
         path: &str,
         kind: &Kind,
     ) -> Option<Value> {
         let written = match found {
-            DeValue::Float(digits) => digits.as_str(),
-            DeValue::Integer(digits) if digits.radix() == 10 => digits.as_str(),
-            _ => "",
+            Raw::Float(digits) => Cow::Borrowed(&**digits),
+            Raw::Whole(whole) => whole.decimal(),
+            _ => Cow::Borrowed(""),
         };
         let scaled = written.parse::<f64>().ok().map(|share| share * f64::from(steps));
         let whole = scaled.map(f64::round).unwrap_or(f64::NAN);
         let exact = scaled.is_some_and(|scaled| (scaled - whole).abs() < 1e-6);
         let step = (0..=steps).find(|step| f64::from(*step) == whole).filter(|_| exact);
         if step.is_none() {
-            let what = format!("{} is out of range or between two steps", quote(written));
+            let what = format!("{} is out of range or between two steps", quote(&written));
             self.report.fault(at, path, what, valid_of(kind));
         }
         step.map(|step| Value::Int(u64::from(step)))
     }
 
-    fn many(&mut self, kind: &Kind, found: &Spanned<DeValue<'_>>, path: &str) -> Option<Value> {
-        let entries = found.get_ref().as_array()?;
-        let at = self.at(&found.span());
+    fn many(&mut self, kind: &Kind, entries: &[Node<'_>], at: At, path: &str) -> Option<Value> {
         let (min, max) = match kind {
             Kind::Tables { min, max, .. } => (*min, *max),
             Kind::List { min, .. } => (*min, super::schema::LIST_MAX),
@@ -433,9 +469,9 @@ impl Checker<'_> {
         if let Kind::Tables { of, .. } = kind {
             let mut tables = Vec::new();
             for (index, entry) in entries.iter().enumerate() {
-                let (at, path) = (self.at(&entry.span()), format!("{path}[{index}]"));
-                match entry.get_ref() {
-                    DeValue::Table(table) => tables.push(self.table(of, table, at, path)),
+                let (at, path) = (self.at(entry.offset), format!("{path}[{index}]"));
+                match &entry.raw {
+                    Raw::Table(table) => tables.push(self.table(of, table, at, path)),
                     other => {
                         let what = format!("found {}", describe(other));
                         self.report.fault(at, &path, what, "a table");
@@ -451,18 +487,18 @@ impl Checker<'_> {
         Some(Value::List(items.collect()))
     }
 
-    fn map(&mut self, key: Text, of: &Kind, table: &DeTable<'_>, path: &str) -> Value {
+    fn map(&mut self, key: Text, of: &Kind, table: &RawTable<'_>, path: &str) -> Value {
         let mut items = Vec::new();
         for (name, value) in table {
-            let word: &str = name.get_ref().as_ref();
+            let word: &str = &name.word;
             let path = format!("{path}.{}", clean(word));
             if let Some(valid) = text::fault_of(key, word) {
                 let what = format!("{} is not valid here", quote(word));
-                let at = self.at(&name.span());
+                let at = self.at(name.offset);
                 self.report.fault(at, &path, what, valid);
             }
             if let Some(item) = self.value(of, value, &path) {
-                items.push((word.to_owned(), Item { at: self.at(&name.span()), ..item }));
+                items.push((word.to_owned(), Item { at: self.at(name.offset), ..item }));
             }
         }
         Value::Map(items)
@@ -480,18 +516,6 @@ fn later_value(found: &str) -> String {
 /// A key as it stands in a path.
 fn clean(key: &str) -> String {
     if text::is_token(key) { key.to_owned() } else { format!("\"{}\"", text::shorten(key)) }
-}
-
-fn describe(found: &DeValue<'_>) -> String {
-    match found {
-        DeValue::String(text) => format!("the text {}", quote(text)),
-        DeValue::Integer(number) => format!("the number {}", quote(&number.to_string())),
-        DeValue::Float(number) => format!("the number {}", quote(&number.to_string())),
-        DeValue::Boolean(on) => format!("`{on}`"),
-        DeValue::Datetime(_) => "a date".to_owned(),
-        DeValue::Array(_) => "a list".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
-    }
 }
 
 /// What would be valid for a kind, in words.

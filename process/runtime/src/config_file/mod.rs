@@ -3,6 +3,7 @@
 //! `schema` says what keys there are, `check` compares a file with it, `build` makes the model
 //! out of what is right, `tls` reads certificates. Nothing here binds, connects or starts.
 
+mod assembly;
 mod build;
 mod check;
 mod control;
@@ -12,6 +13,7 @@ mod diff;
 mod files;
 mod json_schema;
 mod print;
+mod raw;
 mod report;
 mod schema;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod tests;
 mod text;
 mod tls;
 
+pub use assembly::Assembly;
 pub use control::{
     ControlFile, ControlLimits, EdgesSettings, EtcdPlace, PublishSettings, StorePlace, load_control,
 };
@@ -56,7 +59,7 @@ pub struct Loaded {
 /// What a configuration may ask of the machine.
 pub(crate) struct World<'a> {
     /// Gives the value of an environment variable.
-    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) env: &'a check::Env<'a>,
     /// Whether files may be read.
     pub(crate) files: bool,
     /// Seconds since 1970.
@@ -71,16 +74,16 @@ pub(crate) struct World<'a> {
 /// All faults, in the order of their places.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
     let name = path.display().to_string();
-    let bytes = match files::read_main(path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let mut report = Report::default();
-            let what = format!("cannot read the configuration: {}", files::reason(&error));
-            report.whole_file(&name, what, "a file that this user can read".to_owned());
-            return Err(report.finish().0);
-        }
-    };
-    load_in(&name, bytes, &machine())
+    load_in(&name, main_file(path, &name)?, &machine())
+}
+
+fn main_file(path: &Path, name: &str) -> Result<Vec<u8>, Vec<Fault>> {
+    files::read_main(path).map_err(|error| {
+        let mut report = Report::default();
+        let what = format!("cannot read the configuration: {}", files::reason(&error));
+        report.whole_file(name, what, "a file that this user can read".to_owned());
+        report.finish().0
+    })
 }
 
 /// Reads a configuration given as text; `name` stands for the file in faults, and paths in the
@@ -132,8 +135,20 @@ pub(crate) fn load_in(name: &str, bytes: Vec<u8>, world: &World<'_>) -> Result<L
     let mut reader = Reader::new(world, &schema::ROOT);
     reader.read_all(name, bytes);
     let Reader { report, roots, .. } = reader;
-    let mut builder = build::Builder::new(world, report, &roots);
-    let config = builder.config(&roots);
+    build(world, report, &roots, false)
+}
+
+/// Makes the model out of checked tables; `follows` where a control plane gives what may be
+/// missing.
+fn build(
+    world: &World<'_>,
+    report: Report,
+    roots: &[Root],
+    follows: bool,
+) -> Result<Loaded, Vec<Fault>> {
+    let mut builder = build::Builder::new(world, report, roots);
+    builder.follows = follows;
+    let config = builder.config(roots);
     let (report, mut files) = builder.finish();
     let (faults, warnings) = report.finish();
     match config {
@@ -147,6 +162,7 @@ pub(crate) fn load_in(name: &str, bytes: Vec<u8>, world: &World<'_>) -> Result<L
 }
 
 /// One file with its checked content.
+#[derive(Debug)]
 pub(crate) struct Root {
     /// Path of the file.
     pub(crate) file: PathBuf,
@@ -251,9 +267,10 @@ impl<'a> Reader<'a> {
             let what = format!("not TOML: {}", error.message().replace('\n', "; "));
             self.report.syntax(At { source, offset }, what, String::new());
         }
-        let mut checker = Checker { report: &mut self.report, source, env: self.world.env };
-        let at = At { source, offset: 0 };
-        let table = checker.table(self.schema, table.get_ref(), at, String::new());
+        let raw = raw::of_toml(table.into_inner());
+        let env = Some(self.world.env);
+        let mut checker = Checker { report: &mut self.report, source, env, part: false };
+        let table = checker.table(self.schema, &raw, At { source, offset: 0 }, String::new());
         self.roots.push(Root { file: PathBuf::from(name), table });
     }
 }

@@ -19,8 +19,8 @@ pub(crate) struct At {
     pub(crate) offset: usize,
 }
 
-/// One file that was read.
-#[derive(Debug)]
+/// One file that was read, or one item.
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     name: String,
     text: Arc<str>,
@@ -29,13 +29,14 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// The line of an offset, from 1; 0 in an item, which has no lines.
     fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset)
     }
 }
 
 /// What is known to be wrong so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     sources: Vec<Source>,
     faults: Faults,
@@ -51,6 +52,13 @@ impl Report {
         let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(starts.map(|(at, _)| at + 1)).collect();
         self.sources.push(Source { name: name.to_owned(), text, lines, broken: BTreeSet::new() });
+        self.sources.len() - 1
+    }
+
+    /// Takes an item in, whose faults are told by its name and their paths.
+    pub(crate) fn add_item(&mut self, name: String) -> usize {
+        let (text, lines, broken) = (Arc::from(""), Vec::new(), BTreeSet::new());
+        self.sources.push(Source { name, text, lines, broken });
         self.sources.len() - 1
     }
 
@@ -169,10 +177,12 @@ impl Report {
         let mut place = Place { path: path.to_owned(), ..Place::default() };
         if let Some(source) = self.sources.get(at.source) {
             let line = source.line(at.offset);
-            let start = line.checked_sub(1).and_then(|line| source.lines.get(line));
-            let before = start.and_then(|start| source.text.get(*start..at.offset));
-            let column = before.map_or(0, |before| before.chars().count()) + 1;
             place.file.clone_from(&source.name);
+            let Some(start) = line.checked_sub(1).and_then(|line| source.lines.get(line)) else {
+                return place;
+            };
+            let before = source.text.get(*start..at.offset);
+            let column = before.map_or(0, |before| before.chars().count()) + 1;
             place.line = u32::try_from(line).unwrap_or(u32::MAX);
             place.column = u32::try_from(column).unwrap_or(u32::MAX);
         }

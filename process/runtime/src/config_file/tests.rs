@@ -1,5 +1,6 @@
 //! Tests of the configuration file: faults by table, whole files, includes, certificates.
 
+mod assembly;
 mod certificates;
 mod differences;
 mod faults;

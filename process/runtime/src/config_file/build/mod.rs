@@ -35,6 +35,8 @@ pub(crate) struct Builder<'a> {
     listeners: Names,
     monitors: Names,
     pools: Names,
+    /// Whether a control plane gives what may be missing.
+    pub(crate) follows: bool,
     /// The user that Weir becomes, where it is another one.
     pub(crate) account: Option<ServiceUser>,
 }
@@ -50,6 +52,7 @@ impl<'a> Builder<'a> {
             listeners: Names::new(),
             monitors: Names::new(),
             pools: Names::new(),
+            follows: false,
             account: None,
         };
         for root in roots {
@@ -137,6 +140,9 @@ impl<'a> Builder<'a> {
     }
 
     fn warn_of_nothing(&mut self, roots: &[Root]) {
+        if self.follows {
+            return;
+        }
         let none = |key: &str| roots.iter().all(|root| root.table.tables(key).is_empty());
         let at = At::default();
         if none("listener") {

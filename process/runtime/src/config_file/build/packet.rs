@@ -34,6 +34,9 @@ impl Builder<'_> {
             self.tell_strays(roots);
             return Some(None);
         };
+        if self.follows && self.waits_for_the_fleet(table, roots) {
+            return Some(None);
+        }
         let address = self.unicast(table, "address");
         let interfaces = self.interfaces(table);
         let hash_key = self.hash_key(table);
@@ -89,6 +92,17 @@ impl Builder<'_> {
         };
         self.compare_capacity(table, &config);
         Some(Some(config))
+    }
+
+    /// Whether the fleet's part of the packet path is not published yet.
+    fn waits_for_the_fleet(&mut self, table: &Table, roots: &[Root]) -> bool {
+        let keyed = table.given("hash_key") || table.given("hash_key_file");
+        let listed = roots.iter().any(|root| !root.table.tables("server").is_empty());
+        if !(keyed && listed) {
+            let what = "the fleet's hash key and servers are not published yet: no packet path";
+            self.report.warn(table.at, &table.path, what, "publish them, or write them here");
+        }
+        !(keyed && listed)
     }
 
     /// Objects of the packet path have no effect without `[packet]`.
