@@ -3,6 +3,7 @@
 use crate::support::files::TempDir;
 use crate::support::process::{Guard, command};
 use crate::support::wait;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -211,16 +212,49 @@ impl Drop for Running {
     }
 }
 
-#[test]
-fn a_store_that_a_control_plane_has_open_says_so() {
-    let place = Place::filled();
-    // Only one of the two would get the store if they began at once.
-    let mut control = Guard::start(command().arg("control").arg(place.path("control.toml")));
+/// A control plane that has the store open.
+fn serving(place: &Place, file: &str) -> Guard {
+    let mut control = Guard::start(command().arg("control").arg(place.path(file)));
     wait::until("the control plane serves", wait::SOON, || {
         assert!(control.ended().is_none(), "it ended: {}", control.stderr.text());
         control.stderr.text().contains("url=")
     });
+    control
+}
+
+#[test]
+fn everything_is_done_by_the_control_plane_that_runs() {
+    let place = Place::filled();
+    let mut control = serving(&place, "control.toml");
+    let told = place.done("rollback 1 --control @control.toml");
+    assert_eq!(told, "2 objects are those of revision 1; this is 3\n");
+    place.refused("rollback 9 --control @control.toml", 3, "the store is at 3");
+    let history = place.done("history --control @control.toml");
+    assert!(history.ends_with(": rollback to 1: 2 objects\n"), "{history}");
+    let diff = place.done("history diff 1 3 --control @control.toml");
+    assert_eq!(diff, "0 places from revision 1 to 3\n");
+    place.done("backup --control @control.toml @backup");
+    place.done("export --control @control.toml @out");
+    let told = place.done("import --control @control.toml @in");
+    assert_eq!(told, "2 objects changed; this is revision 4\n");
+    place.done("history compact 3 --control @control.toml");
+    let told = "a control plane runs on that store: stop it first";
+    place.refused("restore --control @control.toml @backup", 3, told);
+    control.signal(Signal::TERM);
+    assert!(control.exit(wait::SOON).success());
+    place.refused("rollback 2 --control @control.toml", 3, "history begins at 4");
+    place.control_file("other", "other");
+    assert_eq!(place.done("restore --control @other.toml @backup"), "revision 3 is in force\n");
+}
+
+#[test]
+fn a_store_that_something_else_has_open_says_so() {
+    let place = Place::filled();
+    let _plane = serving(&place, "control.toml");
+    // The same store by another file, whose socket nobody serves.
+    let text = std::fs::read_to_string(place.path("control.toml")).expect("readable");
+    let text = text.replace("[store]", "socket = \"elsewhere.sock\"\n[store]");
+    place.folder.write("apart.toml", text);
     let told = "another process has it open; ask the control plane that runs, or stop it";
-    place.refused("history --control @control.toml", 3, told);
-    place.refused("rollback 1 --control @control.toml", 3, told);
+    place.refused("rollback 1 --control @apart.toml", 3, told);
 }

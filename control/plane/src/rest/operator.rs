@@ -7,6 +7,7 @@ use super::token::{FOLDER, Fresh, Grant, NoRandomness, Reach, Token, random};
 use crate::store::{ChangeError, Draft, Keeper, Key, KeyError, State, Who};
 use control_api::id;
 use core_model::IpNet;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl From<ChangeError<Self>> for OperatorError {
 }
 
 /// What a new token is to be, as an operator says it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Wish {
     /// What it is called.
     pub name: String,
@@ -73,9 +74,27 @@ pub struct Wish {
     /// Whether it may only read.
     pub read_only: bool,
     /// Sources that it is taken from; empty is everywhere.
+    #[serde(with = "nets")]
     pub sources: Vec<IpNet>,
     /// How long it lasts; none is until it is revoked.
     pub lasts: Option<Duration>,
+}
+
+/// Prefixes as texts.
+mod nets {
+    use core_model::IpNet;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(nets: &[IpNet], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(nets.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        let wrong = |text: &String| D::Error::custom(format!("`{text}` is no prefix"));
+        texts.iter().map(|text| text.parse().map_err(|_| wrong(text))).collect()
+    }
 }
 
 /// Makes the account of a fresh store, so that there is something that tokens can reach.

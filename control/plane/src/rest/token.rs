@@ -8,6 +8,7 @@
 use crate::store::{Key, KeyError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA256};
+use control_api::time;
 use core_model::IpNet;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -183,6 +184,23 @@ impl Token {
             "accounts": self.accounts.to_json(), "zones": self.zones.to_json(),
             "edit": self.edit, "sources": sources, "created_us": self.created_us,
             "expires_us": self.expires_us, "salt": self.salt, "hash": self.hash,
+        })
+    }
+
+    /// As people are shown it: without what would let anybody use it.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let sources: Vec<String> = self.sources.iter().map(ToString::to_string).collect();
+        json!({
+            "id": self.id,
+            "name": self.name,
+            "email": self.email,
+            "accounts": self.accounts.to_json(),
+            "zones": self.zones.to_json(),
+            "permission": if self.edit { "edit" } else { "read" },
+            "sources": sources,
+            "created_on": time::timestamp(self.created_us),
+            "expires_on": self.expires_us.map(time::timestamp),
         })
     }
 

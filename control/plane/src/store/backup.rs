@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The form of the file.
 const FORM: u32 = 1;
@@ -30,40 +30,6 @@ enum Line {
 }
 
 impl Keeper {
-    /// Writes objects and history to `path`, which is not there before the backup is whole. Sealed
-    /// secrets stay sealed: their keys are in another file. The revision that was written.
-    ///
-    /// # Errors
-    /// When the file cannot be written, or is there already.
-    pub async fn backup(&self, path: &Path) -> Result<Revision, StoreError> {
-        let fault = |error: io::Error| file_fault(path, "write", &error);
-        if path.exists() {
-            return Err(fault(io::ErrorKind::AlreadyExists.into()));
-        }
-        let state = self.state().clone();
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let mut lines = Lines::create(&part).map_err(fault)?;
-        let revision = state.revision;
-        lines.write(&Line::Backup { form: FORM, revision }).map_err(fault)?;
-        for (key, stored) in state.objects {
-            lines.write(&Line::Object { key, stored }).map_err(fault)?;
-        }
-        let mut next = 1;
-        while next <= revision {
-            let page = self.history(next..=revision).await?;
-            let Some(last) = page.last().map(|record| record.revision) else { break };
-            next = last + 1;
-            for record in page {
-                lines.write(&Line::Record(record)).map_err(fault)?;
-            }
-        }
-        lines.finish().map_err(fault)?;
-        fs::rename(&part, path).map_err(fault)?;
-        Ok(revision)
-    }
-
     /// Fills this empty store from a backup: objects, revisions and history are as they were. The
     /// revision that it has.
     ///
@@ -81,9 +47,73 @@ impl Keeper {
     }
 }
 
+/// A backup being written: objects first, then the history.
+#[derive(Debug)]
+pub struct Backup {
+    path: PathBuf,
+    part: PathBuf,
+    lines: Lines,
+}
+
+impl Backup {
+    /// Begins one of this revision. `path` is not there before the backup is whole. Sealed secrets
+    /// stay sealed: their keys are in another file.
+    ///
+    /// # Errors
+    /// When the file is there already, or cannot be made.
+    pub fn create(path: &Path, revision: Revision) -> Result<Self, StoreError> {
+        let fault = |error: io::Error| file_fault(path, "write", &error);
+        if path.exists() {
+            return Err(fault(io::ErrorKind::AlreadyExists.into()));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        let part = path.with_file_name(name);
+        let lines = Lines::create(&part).map_err(fault)?;
+        let mut backup = Self { path: path.to_owned(), part, lines };
+        backup.write(&Line::Backup { form: FORM, revision })?;
+        Ok(backup)
+    }
+
+    /// Writes an object.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn object(&mut self, key: Key, stored: Stored) -> Result<(), StoreError> {
+        self.write(&Line::Object { key, stored })
+    }
+
+    /// Writes a record of the history; the oldest comes first.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn record(&mut self, record: Record) -> Result<(), StoreError> {
+        self.write(&Line::Record(record))
+    }
+
+    /// Puts the file in its place, once it is on the disk.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish(self) -> Result<(), StoreError> {
+        let done = self.lines.finish().and_then(|()| fs::rename(&self.part, &self.path));
+        done.map_err(|error| file_fault(&self.path, "write", &error))
+    }
+
+    fn write(&mut self, line: &Line) -> Result<(), StoreError> {
+        self.lines.write(line).map_err(|error| file_fault(&self.path, "write", &error))
+    }
+}
+
 struct Lines {
     out: BufWriter<File>,
     hash: Context,
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lines")
+    }
 }
 
 impl Lines {

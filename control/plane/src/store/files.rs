@@ -8,7 +8,6 @@ use super::keeper::Keeper;
 use super::key::{KEY_BYTES_MAX, Key};
 use super::record::{OBJECT_BYTES_MAX, Revision, Who};
 use super::rollback::is_credential;
-use super::state::State;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,24 +22,47 @@ const ENDING: &str = ".json";
 /// Bytes of one file: an object, indented.
 const FILE_BYTES_MAX: u64 = 8 * OBJECT_BYTES_MAX as u64;
 
-/// Writes the objects of `state` into `folder`, which is new or empty. How many were written.
-///
-/// # Errors
-/// When something is in the folder, or a file cannot be written.
-pub fn export(state: &State, folder: &Path) -> Result<usize, StoreError> {
-    let fault = |error: io::Error| file_fault(folder, "write", &error);
-    fs::create_dir_all(folder).map_err(fault)?;
-    if fs::read_dir(folder).map_err(fault)?.next().is_some() {
-        let what = "is not empty; name a folder that is new".to_owned();
-        return Err(StoreError::File { path: folder.display().to_string(), what });
+/// A folder that objects are written to.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    written: usize,
+}
+
+impl Folder {
+    /// A folder that is new or empty.
+    ///
+    /// # Errors
+    /// When something is in it, or it cannot be made.
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        let fault = |error: io::Error| file_fault(path, "write", &error);
+        fs::create_dir_all(path).map_err(fault)?;
+        if fs::read_dir(path).map_err(fault)?.next().is_some() {
+            let what = "is not empty; name a folder that is new".to_owned();
+            return Err(StoreError::File { path: path.display().to_string(), what });
+        }
+        Ok(Self { path: path.to_owned(), written: 0 })
     }
-    let mut written = 0;
-    for (key, stored) in state.objects.iter().filter(|(key, _)| !is_credential(key)) {
-        let path = folder.join(format!("{key}{ENDING}"));
-        write_object(&path, &stored.value).map_err(|e| file_fault(&path, "write", &e))?;
-        written += 1;
+
+    /// Writes an object, unless it is a credential.
+    ///
+    /// # Errors
+    /// When its file cannot be written.
+    pub fn write(&mut self, key: &Key, value: &Value) -> Result<(), StoreError> {
+        if is_credential(key) {
+            return Ok(());
+        }
+        let path = self.path.join(format!("{key}{ENDING}"));
+        write_object(&path, value).map_err(|error| file_fault(&path, "write", &error))?;
+        self.written += 1;
+        Ok(())
     }
-    Ok(written)
+
+    /// Objects that were written.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.written
+    }
 }
 
 fn write_object(path: &Path, value: &Value) -> io::Result<()> {

@@ -21,6 +21,7 @@ mod state;
 mod vault;
 
 pub use backend::{Backend, Dump, HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
+pub use backup::Backup;
 pub use diff::{Difference, differences, together};
 pub use embedded::Embedded;
 pub use error::{ChangeError, Fault, KeyError, StoreError};

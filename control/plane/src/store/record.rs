@@ -35,6 +35,15 @@ pub struct Who {
     pub address: Option<IpAddr>,
 }
 
+impl Who {
+    /// A user of this machine, by number.
+    #[must_use]
+    pub fn operator(uid: u32) -> Self {
+        let actor = if uid == 0 { "cli:root".to_owned() } else { format!("cli:{uid}") };
+        Self { actor, address: None }
+    }
+}
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.actor)?;

@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What the socket of operators is called.
+const SOCKET_NAME: &str = "weir-control.sock";
+
 /// What the file of a control plane says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ControlFile {
@@ -18,6 +21,8 @@ pub struct ControlFile {
     pub address: SocketAddr,
     /// Certificate and key of the API; none is plain HTTP.
     pub tls: Option<Certificate>,
+    /// The Unix socket by which operators reach the plane.
+    pub socket: PathBuf,
     /// What `GET /ips` tells.
     pub ips: Vec<IpNet>,
     /// Where objects are kept.
@@ -151,6 +156,12 @@ impl Builder<'_> {
         }
         let secrets = root.table("secrets")?;
         let key_file = self.file_of(secrets.at_of("key_file"), secrets.text("key_file")?);
+        let store = self.store_place(root.table("store")?)?;
+        let socket = match (control.text("socket"), &store) {
+            (Some(path), _) => self.file_of(control.at_of("socket"), path),
+            (None, StorePlace::File(path)) => path.with_file_name(SOCKET_NAME),
+            (None, StorePlace::Etcd(_)) => key_file.with_file_name(SOCKET_NAME),
+        };
         Some(ControlFile {
             address: address?,
             tls: match tls {
@@ -158,7 +169,8 @@ impl Builder<'_> {
                 None => None,
             },
             ips: super::build::parsed(control.list("ips")),
-            store: self.store_place(root.table("store")?)?,
+            store,
+            socket,
             limits: limits_of(root.table("limits")?),
             key_file,
             edges: match root.table("edges") {

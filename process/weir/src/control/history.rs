@@ -1,11 +1,12 @@
 //! `weir history` and `weir rollback`: what was changed, by whom, and back.
 
-use super::{now_ms, on, open_there, operator, runtime};
+use super::{on, reach_there, runtime};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use control_api::time::timestamp;
+use control_plane::operate::{Changed, Operator, Request};
 use control_plane::store::{
-    Difference, Keeper, Record, Revision, StoreError, differences, redacted, together,
+    self, Difference, Record, Revision, StoreError, differences, redacted, together,
 };
 use process_runtime::config_file::ControlFile;
 use serde_json::{Value, json};
@@ -65,26 +66,22 @@ impl History {
     }
 
     async fn answer(&self, file: &ControlFile) -> anyhow::Result<()> {
-        let keeper = open_there(file).await?;
-        let head = keeper.state().revision;
+        let mut store = reach_there(file).await?;
+        let head = store.ask(&Request::Head).await?;
         match &self.command {
-            None => self.list(&keeper, head).await,
-            Some(Command::Diff { a, b }) => self.diff(&keeper, *a, b.unwrap_or(head)).await,
+            None => self.list(&mut store, head).await,
+            Some(Command::Diff { a, b }) => self.diff(&mut store, *a, *b, head).await,
             Some(Command::Compact { revision }) => {
-                if *revision > head {
-                    return Err(StoreError::Ahead { wanted: *revision, head }.into());
-                }
-                // To roll back to a revision takes the record of the next one.
-                keeper.compact(revision.saturating_add(1)).await?;
+                store.ask::<()>(&Request::Compact { revision: *revision }).await?;
                 println!("history begins after revision {revision}");
                 Ok(())
             }
         }
     }
 
-    async fn list(&self, keeper: &Keeper, head: Revision) -> anyhow::Result<()> {
+    async fn list(&self, store: &mut Operator, head: Revision) -> anyhow::Result<()> {
         let first = head.saturating_sub(self.last).saturating_add(1);
-        let records = records(keeper, first, head).await?;
+        let records = store.records(first, head).await?;
         if self.json {
             let shown: Vec<_> = records.iter().map(shown).collect();
             println!("{:#}", Value::Array(shown));
@@ -96,13 +93,19 @@ impl History {
         Ok(())
     }
 
-    async fn diff(&self, keeper: &Keeper, a: Revision, b: Revision) -> anyhow::Result<()> {
-        let head = keeper.state().revision;
+    async fn diff(
+        &self,
+        store: &mut Operator,
+        a: Revision,
+        b: Option<Revision>,
+        head: Revision,
+    ) -> anyhow::Result<()> {
+        let b = b.unwrap_or(head);
         if b > head {
             return Err(StoreError::Ahead { wanted: b, head }.into());
         }
         anyhow::ensure!(a <= b, "revision {a} is not before {b}: `weir history diff {b} {a}`");
-        let records = records(keeper, a + 1, b).await?;
+        let records = store.records(a + 1, b).await?;
         if a < b && records.first().is_none_or(|record| record.revision != a + 1) {
             let first = records.first().map_or(head, |record| record.revision);
             return Err(StoreError::Compacted { wanted: a, first }.into());
@@ -126,27 +129,15 @@ impl Rollback {
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         on(&self.file, |file| {
             runtime()?.block_on(async {
-                let keeper = open_there(&file).await?;
-                let done = keeper.rollback(self.revision, &operator(), now_ms()).await;
-                let (objects, revision) = done.context("rollback")?;
+                let mut store = reach_there(&file).await?;
                 let to = self.revision;
+                let done = store.ask(&Request::Rollback { to }).await;
+                let Changed { objects, revision } = done.context("rollback")?;
                 println!("{objects} objects are those of revision {to}; this is {revision}");
                 Ok(())
             })
         })
     }
-}
-
-/// All records of a range that there are.
-async fn records(keeper: &Keeper, first: Revision, last: Revision) -> anyhow::Result<Vec<Record>> {
-    let (mut all, mut next) = (Vec::new(), first);
-    while next <= last {
-        let page = keeper.history(next..=last).await?;
-        let Some(record) = page.last() else { break };
-        next = record.revision + 1;
-        all.extend(page);
-    }
-    Ok(all)
 }
 
 fn line(record: &Record) -> String {
@@ -161,7 +152,7 @@ fn line(record: &Record) -> String {
 
 fn shown(record: &Record) -> Value {
     let side = |value: Option<&Value>| value.map_or(Value::Null, redacted);
-    let change = |change: &control_plane::store::Changed| {
+    let change = |change: &store::Changed| {
         json!({
             "key": change.key,
             "before": side(change.before.as_deref()),

@@ -1,9 +1,10 @@
 //! `weir backup`, `weir restore`, `weir export` and `weir import`: the store as files, and back.
 
-use super::{now_ms, on, open, open_there, operator, runtime};
+use super::{on, reach, reach_there, runtime};
 use crate::cli::EXIT_REFUSED;
 use anyhow::Context;
 use clap::Args;
+use control_plane::operate::{Changed, Operator, Request};
 use control_plane::store::files;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ impl Place {
     pub(crate) fn backup(&self) -> anyhow::Result<ExitCode> {
         on(&self.file, |file| {
             runtime()?.block_on(async {
-                let revision = open_there(&file).await?.backup(&self.path).await?;
+                let revision = reach_there(&file).await?.backup(&self.path).await?;
                 println!("{}: revision {revision}", self.path.display());
                 Ok(())
             })
@@ -50,7 +51,10 @@ impl Place {
     pub(crate) fn restore(&self) -> anyhow::Result<ExitCode> {
         on(&self.file, |file| {
             runtime()?.block_on(async {
-                let revision = open(&file).await?.restore(&self.path).await?;
+                let Operator::Own(desk, _) = reach(&file).await? else {
+                    anyhow::bail!("a control plane runs on that store: stop it first");
+                };
+                let revision = desk.keeper().restore(&self.path).await?;
                 println!("revision {revision} is in force");
                 Ok(())
             })
@@ -64,8 +68,7 @@ impl Place {
     pub(crate) fn export(&self) -> anyhow::Result<ExitCode> {
         on(&self.file, |file| {
             runtime()?.block_on(async {
-                let keeper = open_there(&file).await?;
-                let written = files::export(&keeper.state(), &self.path)?;
+                let written = reach_there(&file).await?.export(&self.path).await?;
                 println!("{}: {written} objects", self.path.display());
                 Ok(())
             })
@@ -88,10 +91,10 @@ impl Import {
         };
         on(&self.place.file, |file| {
             runtime()?.block_on(async {
-                let keeper = open(&file).await?;
-                let done = keeper.import(&objects, self.prune, &operator(), now_ms()).await;
-                let (changed, revision) = done.context("import")?;
-                println!("{changed} objects changed; this is revision {revision}");
+                let request = Request::Import { objects, prune: self.prune };
+                let done = reach(&file).await?.ask(&request).await;
+                let Changed { objects, revision } = done.context("import")?;
+                println!("{objects} objects changed; this is revision {revision}");
                 Ok(())
             })
         })

@@ -14,12 +14,14 @@ pub(crate) use token::Command as TokenCommand;
 use crate::cli::EXIT_REFUSED;
 use crate::commands::print_faults;
 use anyhow::Context;
+use control_plane::operate::{Connection, Desk, Operator, Vaults};
 use control_plane::rest::validate;
-use control_plane::store::{Backend, Embedded, Etcd, EtcdOptions, Keeper, Who};
+use control_plane::store::{Backend, Embedded, Etcd, EtcdOptions, Keeper, StoreError, Who};
 use process_runtime::config_file::{ControlFile, EtcdPlace, StorePlace, load_control};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Opens the store that a control file names.
 ///
@@ -33,17 +35,52 @@ pub(crate) async fn open(file: &ControlFile) -> anyhow::Result<Keeper> {
     Keeper::open(backend, validate).await.context("the store")
 }
 
-/// As [`open`], but a file that is not there is an error: only who writes makes one.
+/// How long a plane that has the store may take until its socket is there.
+const STARTING: Duration = Duration::from_secs(5);
+/// How long it is waited between two looks for it.
+const STARTING_STEP: Duration = Duration::from_millis(50);
+
+/// Reaches the plane that runs with this control file, or opens the store where none runs; a store
+/// that is not there is made.
+///
+/// # Errors
+/// Another process has the store, or it cannot be read.
+pub(crate) async fn reach(file: &ControlFile) -> anyhow::Result<Operator> {
+    let begun = Instant::now();
+    loop {
+        if let Some(connection) = Connection::open(&file.socket).await? {
+            return Ok(Operator::Running(connection));
+        }
+        match open(file).await {
+            Ok(keeper) => {
+                let vaults = Vaults::File(file.key_file.clone());
+                let desk = Desk::new(Arc::new(keeper), vaults);
+                return Ok(Operator::Own(Box::new(desk), operator()));
+            }
+            // A plane that starts has the store before it has the socket.
+            Err(error) if is_locked(&error) && begun.elapsed() < STARTING => {
+                tokio::time::sleep(STARTING_STEP).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::Locked { .. }))
+}
+
+/// As [`reach`], but a store that is not there is an error: only who writes makes one.
 ///
 /// # Errors
 /// There is no store, another process has it, or it cannot be read.
-pub(crate) async fn open_there(file: &ControlFile) -> anyhow::Result<Keeper> {
+pub(crate) async fn reach_there(file: &ControlFile) -> anyhow::Result<Operator> {
     if let StorePlace::File(path) = &file.store
         && !path.exists()
     {
         anyhow::bail!("{}: there is no store; `weir control` makes it", path.display());
     }
-    open(file).await
+    reach(file).await
 }
 
 fn options(place: &EtcdPlace) -> EtcdOptions {
@@ -77,20 +114,9 @@ pub(crate) fn on(
     }
 }
 
-/// The time, in milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Who history says an operator at the command line was.
 pub(crate) fn operator() -> Who {
-    let user = rustix::process::geteuid();
-    let actor = match user.is_root() {
-        true => "cli:root".to_owned(),
-        false => format!("cli:{}", user.as_raw()),
-    };
-    Who { actor, address: None }
+    Who::operator(rustix::process::geteuid().as_raw())
 }
 
 /// A runtime for one command.

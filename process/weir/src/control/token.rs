@@ -1,14 +1,12 @@
-//! `weir token`: made, listed and taken back in the store of a control file, while no control
-//! plane has it open.
+//! `weir token`: made, listed and taken back, by the control plane that runs or in its store.
 
-use super::{on, open, operator, runtime};
+use super::{on, reach, runtime};
 use clap::Subcommand;
-use control_api::time;
-use control_plane::rest::operator::{self as api, FIRST_EMAIL, Wish};
-use control_plane::rest::token::{Reach, Token};
+use control_plane::operate::{NewToken, Request};
+use control_plane::rest::operator::{FIRST_EMAIL, Wish};
 use core_model::IpNet;
 use process_runtime::config_file::ControlFile;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,8 +97,6 @@ impl Command {
 }
 
 async fn create(file: &ControlFile, asked: &Create) -> anyhow::Result<()> {
-    let keeper = open(file).await?;
-    api::first_account(&keeper, &operator()).await?;
     let wish = Wish {
         name: asked.name.clone(),
         email: asked.email.clone(),
@@ -110,68 +106,51 @@ async fn create(file: &ControlFile, asked: &Create) -> anyhow::Result<()> {
         sources: asked.source.clone(),
         lasts: asked.expires,
     };
-    let fresh = api::create_token(&keeper, &operator(), &wish).await?;
-    let token = &fresh.token;
+    let made = reach(file).await?.ask(&Request::CreateToken(wish)).await?;
+    let NewToken { text, mut token } = made;
     if asked.json {
-        let mut shown = shown(token);
-        shown["token"] = json!(fresh.text);
-        println!("{shown:#}");
+        token["token"] = json!(text);
+        println!("{token:#}");
         return Ok(());
     }
-    println!("{}", fresh.text);
-    eprintln!("token {} reaches {}; it is not shown again", token.id, reached(token));
+    println!("{text}");
+    eprintln!("token {} reaches {}; it is not shown again", word(&token, "id"), reached(&token));
     Ok(())
 }
 
 async fn list(file: &ControlFile, as_json: bool) -> anyhow::Result<()> {
-    let keeper = open(file).await?;
-    let tokens = api::tokens(&keeper.state())?;
+    let tokens: Vec<Value> = reach(file).await?.ask(&Request::Tokens).await?;
     if as_json {
-        println!("{:#}", serde_json::Value::Array(tokens.iter().map(shown).collect()));
+        println!("{:#}", Value::Array(tokens));
         return Ok(());
     }
     for token in &tokens {
-        let ends = token.expires_us.map_or("never".to_owned(), time::timestamp);
-        let may = if token.edit { "edits" } else { "reads" };
-        println!("{} {} {may} {}, ends {ends}", token.id, token.name, reached(token));
+        let ends = token["expires_on"].as_str().unwrap_or("never");
+        let may = word(token, "permission");
+        let (id, name) = (word(token, "id"), word(token, "name"));
+        println!("{id} {name} {may}s {}, ends {ends}", reached(token));
     }
     Ok(())
 }
 
 async fn revoke(file: &ControlFile, id: &str) -> anyhow::Result<()> {
-    let keeper = open(file).await?;
-    api::revoke_token(&keeper, &operator(), id).await?;
+    reach(file).await?.ask::<()>(&Request::RevokeToken { id: id.to_owned() }).await?;
     println!("{id} is revoked");
     Ok(())
 }
 
-fn shown(token: &Token) -> serde_json::Value {
-    let sources: Vec<String> = token.sources.iter().map(ToString::to_string).collect();
-    let ids = |reach: &Reach| match reach {
-        Reach::All => json!("all"),
-        Reach::Only(ids) => json!(ids),
-    };
-    json!({
-        "id": token.id,
-        "name": token.name,
-        "email": token.email,
-        "accounts": ids(&token.accounts),
-        "zones": ids(&token.zones),
-        "permission": if token.edit { "edit" } else { "read" },
-        "sources": sources,
-        "created_on": time::timestamp(token.created_us),
-        "expires_on": token.expires_us.map(time::timestamp),
-    })
+fn word<'a>(token: &'a Value, name: &str) -> &'a str {
+    token[name].as_str().unwrap_or_default()
 }
 
-fn reached(token: &Token) -> String {
-    let all = |reach: &Reach, kind: &str| match reach {
-        Reach::All => format!("all {kind}"),
-        Reach::Only(ids) => format!("{kind} {}", ids.join(" ")),
-    };
-    match &token.zones {
-        Reach::All => all(&token.accounts, "accounts"),
-        zones => all(zones, "zones"),
+fn reached(token: &Value) -> String {
+    let kind = if token["zones"] == "all" { "accounts" } else { "zones" };
+    match token[kind].as_array() {
+        None => format!("all {kind}"),
+        Some(ids) => {
+            let ids: Vec<_> = ids.iter().filter_map(Value::as_str).collect();
+            format!("{kind} {}", ids.join(" "))
+        }
     }
 }
 

@@ -28,15 +28,42 @@ fn tokens_are_made_listed_and_taken_back() {
     let id = tokens[0]["id"].as_str().expect("an id").to_owned();
     let (mut guard, url) = serve(&file);
     assert_eq!(ask(&url, &token, "GET", "/user/tokens/verify", "").0, 200);
-    let (good, _, err) = weir(&["token", "list", "--control", &path]);
-    assert!(!good && err.contains("another process has it open"), "{err}");
-    guard.signal(Signal::TERM);
-    assert!(guard.exit(SOON).success());
-    assert!(!guard.stderr.text().contains(&token), "the log has the token");
+    let (_, listed, _) = weir(&["token", "list", "--control", &path, "--json"]);
+    assert_eq!(listed, list, "the plane that runs tells something else than the store");
+    let (good, out, err) = weir(&["token", "create", "--control", &path, "--read-only"]);
+    assert!(good, "{err}");
+    assert_eq!(ask(&url, out.trim(), "GET", "/accounts", "").0, 200);
     assert!(weir(&["token", "revoke", "--control", &path, &id]).0);
-    let (_guard, url) = serve(&file);
+    let (good, _, err) = weir(&["token", "revoke", "--control", &path, &id]);
+    assert!(!good && err.contains("`weir token list` shows those that are"), "{err}");
     let (status, body) = ask(&url, &token, "GET", "/user/tokens/verify", "");
     assert_eq!((status, &body["errors"][0]["code"]), (403, &Value::from(10000)));
+    guard.signal(Signal::TERM);
+    assert!(guard.exit(SOON).success());
+    let log = guard.stderr.text();
+    assert!(!log.contains(&token) && !log.contains(out.trim()), "the log has a token");
+}
+
+#[test]
+fn a_socket_that_a_killed_plane_left_is_told_from_one_that_is_served() {
+    let dir = TempDir::new();
+    let file = control_file(&dir, "[store]\npath = \"data\"\n");
+    let path = file.display().to_string();
+    let (mut guard, _) = serve(&file);
+    let socket = dir.path().join("weir-control.sock");
+    let mode = std::fs::metadata(&socket).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    guard.signal(Signal::KILL);
+    guard.exit(SOON);
+    assert!(socket.exists(), "a plane that is killed cannot remove it");
+    assert!(weir(&["token", "create", "--control", &path]).0, "no plane runs");
+    let (mut guard, _) = serve(&file);
+    assert!(weir(&["token", "create", "--control", &path]).0, "a plane runs");
+    let (_, history, _) = weir(&["history", "--control", &path]);
+    assert_eq!(history.lines().count(), 3, "{history}");
+    guard.signal(Signal::TERM);
+    assert!(guard.exit(SOON).success());
+    assert!(!socket.exists(), "the socket stays behind");
 }
 
 #[test]

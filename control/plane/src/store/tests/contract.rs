@@ -1,6 +1,6 @@
 //! What every backend keeps. Each function is a test on each of them.
 
-use super::support::{Place, key, put, remove, text, who};
+use super::support::{Place, key, operator, put, remove, text, who};
 use crate::store::{
     ChangeError, Fault, HISTORY_PAGE_MAX, Keeper, OBJECT_BYTES_MAX, State, StoreError, Who,
 };
@@ -337,14 +337,14 @@ async fn restored(file: &std::path::Path) -> Result<(State, usize), StoreError> 
 
 pub(in crate::store) async fn a_backup_restores_objects_and_history(place: Place) {
     let folder = super::support::Folder::new();
-    let keeper = place.keeper().await;
+    let keeper = Arc::new(place.keeper().await);
     put(&keeper, "a/1", json!({"name": "one"})).await;
     put(&keeper, "a/2", json!(2)).await;
     remove(&keeper, "a/2").await;
     let file = folder.file("backup");
-    assert_eq!(keeper.backup(&file).await.expect("written"), 3);
+    assert_eq!(operator(&keeper).backup(&file).await.expect("written"), 3);
     assert_eq!(restored(&file).await.expect("restored"), (keeper.state().clone(), 3));
-    let again = keeper.backup(&file).await.expect_err("there already").to_string();
+    let again = operator(&keeper).backup(&file).await.expect_err("there already").to_string();
     assert!(again.contains("backup: write: entity already exists"), "{again}");
     let bytes = std::fs::read(&file).expect("the backup");
     // Cut off anywhere, or with one octet changed, it is none.
@@ -361,9 +361,9 @@ pub(in crate::store) async fn a_backup_restores_objects_and_history(place: Place
 
 pub(in crate::store) async fn a_restore_into_a_store_that_holds_something_is_refused(place: Place) {
     let folder = super::support::Folder::new();
-    let keeper = place.keeper().await;
+    let keeper = Arc::new(place.keeper().await);
     put(&keeper, "a/1", json!(1)).await;
-    keeper.backup(&folder.file("backup")).await.expect("written");
+    operator(&keeper).backup(&folder.file("backup")).await.expect("written");
     put(&keeper, "a/1", json!(2)).await;
     let refused = keeper.restore(&folder.file("backup")).await;
     assert!(matches!(refused, Err(StoreError::NotEmpty { head: 2, .. })), "{refused:?}");
@@ -372,12 +372,12 @@ pub(in crate::store) async fn a_restore_into_a_store_that_holds_something_is_ref
 
 pub(in crate::store) async fn an_import_makes_one_commit_of_many_files(place: Place) {
     let folder = super::support::Folder::new();
-    let keeper = place.keeper().await;
+    let keeper = Arc::new(place.keeper().await);
     put(&keeper, "accounts/1", json!({"name": "one"})).await;
     put(&keeper, "accounts/1/pools/a", json!({"name": "a"})).await;
     put(&keeper, "tokens/1", json!("hash")).await;
     let state = keeper.state().clone();
-    let exported = crate::store::files::export(&state, &folder.file("out"));
+    let exported = operator(&keeper).export(&folder.file("out")).await;
     assert_eq!(exported.expect("exported"), 2);
     put(&keeper, "accounts/1/pools/a", json!({"name": "b"})).await;
     put(&keeper, "accounts/1/pools/c", json!({"name": "c"})).await;

@@ -1,10 +1,11 @@
 //! Files in and out, the lock of the embedded file, and metrics.
 
-use super::support::{Folder, block_on, embedded, key, put};
+use super::support::{Folder, block_on, embedded, key, operator, put};
 use crate::store::{Embedded, StoreError, files};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 #[test]
 fn every_file_that_is_no_object_is_told_at_once() {
@@ -36,14 +37,14 @@ fn every_file_that_is_no_object_is_told_at_once() {
 fn an_export_goes_into_an_empty_folder_only() {
     block_on(async {
         let (place, folder) = (embedded(), Folder::new());
-        let keeper = place.keeper().await;
+        let keeper = Arc::new(place.keeper().await);
         put(&keeper, "accounts/1", json!({"b": 1, "a": 2})).await;
         put(&keeper, "accounts/1/pools/x", json!([])).await;
-        files::export(&keeper.state(), &folder.file("out")).expect("exported");
+        operator(&keeper).export(&folder.file("out")).await.expect("exported");
         let read = |name: &str| fs::read_to_string(folder.file(name)).expect("a file");
         assert_eq!(read("out/accounts/1.json"), "{\n  \"a\": 2,\n  \"b\": 1\n}\n");
         assert_eq!(read("out/accounts/1/pools/x.json"), "[]\n");
-        let again = files::export(&keeper.state(), &folder.file("out"));
+        let again = operator(&keeper).export(&folder.file("out")).await;
         let told = again.expect_err("not empty").to_string();
         assert!(told.ends_with("is not empty; name a folder that is new"), "{told}");
     });

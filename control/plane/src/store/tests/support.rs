@@ -1,11 +1,13 @@
 //! Places for stores, and short ways to use one.
 
+use crate::operate::{Desk, Operator, Vaults};
 use crate::store::{Backend, ChangeError, Embedded, Etcd, EtcdOptions};
 use crate::store::{Keeper, Key, Revision, State, Who};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -102,4 +104,10 @@ pub(in crate::store) async fn remove(keeper: &Keeper, at: &str) -> Revision {
 pub(in crate::store) fn text(state: &State) -> String {
     let line = |(key, stored): (&Key, &crate::store::Stored)| format!("{key}={}", stored.value);
     state.objects.iter().map(line).collect::<Vec<_>>().join(" ")
+}
+
+/// Who writes files of this store.
+pub(in crate::store) fn operator(keeper: &Arc<Keeper>) -> Operator {
+    let desk = Desk::new(keeper.clone(), Vaults::File(PathBuf::new()));
+    Operator::Own(Box::new(desk), Who::operator(0))
 }

@@ -36,6 +36,14 @@ static CONTROL: Section = Section {
         .default(Default::Bool(false), "a slip of the address must not give tokens away"),
         switch("tls", &TLS, "plain HTTP"),
         key(
+            "socket",
+            FILE,
+            "The Unix socket by which `weir` commands reach the plane that runs; \
+             its own user and root may use it.",
+        )
+        .absent("`weir-control.sock` beside the store, with etcd beside the key file")
+        .example("\"/run/weir/control.sock\""),
+        key(
             "ips",
             NET_LIST,
             "Addresses that the edges answer on, which `GET /ips` tells everybody.",
