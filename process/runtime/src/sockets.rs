@@ -312,8 +312,12 @@ fn explain((address, step, cause): Refusal) -> BindError {
     }
 }
 
-/// Prepares a connection, accepted or made: no delay for small writes (replies are written whole),
+/// Prepares a connection: no delay for small writes (what is written is whole, and a second piece
+/// must not wait until the peer acknowledges the first, which it may put off for 40 ms and more),
 /// keep-alive probes so that a peer that vanished is noticed, and no lingering on close.
+///
+/// A listening socket hands all of that down to the connections that come to it from then on, and
+/// not to those in its queue.
 ///
 /// # Errors
 /// The peer is gone already, most often.

@@ -17,8 +17,10 @@ use crate::tls::{
 use crate::worker::{ACCEPT_PAUSE, Local, Worker};
 use core_model::config::Protocol;
 use process_runtime::metrics::Limit;
-use process_runtime::retire;
+use process_runtime::{retire, sockets};
+use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -30,7 +32,15 @@ use tokio::sync::oneshot;
 ///
 /// tokio's own gives connections that have joined the reactor, which most of a single request need
 /// not. Its streams take any call that may have to wait, hence one of them holds the socket.
-pub(crate) struct Queue(tokio::net::TcpStream);
+///
+/// Connections inherit the options of the socket that they came to, so that it is prepared in their
+/// place and none of them costs a call. Those that came before are prepared one by one.
+pub(crate) struct Queue {
+    socket: tokio::net::TcpStream,
+    /// Connections may be queued that came before the socket was prepared, as they do where the
+    /// service manager opened it.
+    unprepared: Cell<bool>,
+}
 
 impl Queue {
     /// Watches a socket, which must not block.
@@ -38,21 +48,35 @@ impl Queue {
     /// # Errors
     /// The reactor cannot take one more (epoll_ctl(2)).
     pub(crate) fn watch(listener: TcpListener) -> io::Result<Self> {
-        tokio::net::TcpStream::from_std(OwnedFd::from(listener).into()).map(Self)
+        // One of a kind that has not all of the options is served without them.
+        let _ = sockets::prepare(&listener);
+        let socket = tokio::net::TcpStream::from_std(OwnedFd::from(listener).into())?;
+        Ok(Self { socket, unprepared: Cell::new(true) })
     }
 
     /// Waits for a connection.
     async fn take(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let accept = || Ok(rustix::net::acceptfrom_with(&self.0, flags)?);
-        let (tcp, peer) = self.0.async_io(Interest::READABLE, accept).await?;
+        let accept = || {
+            rustix::net::acceptfrom_with(&self.socket, flags).map_err(|error| {
+                if error == Errno::AGAIN {
+                    self.unprepared.set(false);
+                }
+                error.into()
+            })
+        };
+        let (tcp, peer) = self.socket.async_io(Interest::READABLE, accept).await?;
+        if self.unprepared.get() {
+            // Refused where the client has left already, which reading will tell.
+            let _ = sockets::prepare(&tcp);
+        }
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
         Ok((tcp.into(), peer.ok_or(io::ErrorKind::ConnectionAborted)?))
     }
 
     /// The socket, which nobody watches any more.
     fn into_std(self) -> io::Result<TcpListener> {
-        Ok(OwnedFd::from(self.0.into_std()?).into())
+        Ok(OwnedFd::from(self.socket.into_std()?).into())
     }
 }
 
@@ -255,3 +279,6 @@ async fn establish(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
