@@ -5,6 +5,7 @@ use super::client::Duplex;
 use super::files::free_port;
 use super::reader::{self, Kind, Message};
 use super::wait::SOON;
+use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -96,6 +97,11 @@ impl Conn {
     pub(crate) fn request(&mut self) -> Option<Message> {
         let mut request = self.head()?;
         self.body(&mut request).then_some(request)
+    }
+
+    /// What is not read stays on the other side, but for about this many bytes (SO_RCVBUF).
+    pub(crate) fn holds_at_most(&self, bytes: usize) {
+        SockRef::from(&self.raw).set_recv_buffer_size(bytes).expect("it can be set");
     }
 
     /// Writes; false when the other side closed.
