@@ -5,6 +5,17 @@
 //! [`Streams`] is all that the listener knows of it. The words of both sides are in
 //! `control_api::publish`.
 
+pub mod ca;
+mod count;
+mod gate;
+pub mod identity;
+pub mod join;
+pub mod listen;
+pub mod operator;
+#[cfg(test)]
+mod tests;
+mod tls;
+
 use bytes::Bytes;
 use control_api::publish::{Role, SnapshotId};
 use http_body_util::combinators::UnsyncBoxBody;

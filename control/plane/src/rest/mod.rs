@@ -13,7 +13,7 @@ pub mod operator;
 mod query;
 mod reply;
 mod route;
-mod serve;
+pub(crate) mod serve;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -41,26 +41,33 @@ const STREAMS_MAX: u32 = 100;
 pub enum ServerError {
     /// The address is in use.
     #[error(
-        "{address} is in use{}: stop that program or set another `address` in [control]",
+        "{address} is in use{}: stop that program or set another `address` in [{section}]",
         holder.as_ref().map_or_else(String::new, |name| format!(" by {name}"))
     )]
     InUse {
         /// The address.
         address: SocketAddr,
+        /// Where the control file asks for it.
+        section: &'static str,
         /// The program that has it, where it can be told.
         holder: Option<String>,
     },
     /// The address cannot be had.
-    #[error("{address}: {cause}; set `address` in [control] to one that this machine has")]
+    #[error("{address}: {cause}; set `address` in [{section}] to one that this machine has")]
     Bind {
         /// The address.
         address: SocketAddr,
+        /// Where the control file asks for it.
+        section: &'static str,
         /// The kernel's reason.
         cause: io::Error,
     },
     /// The certificate cannot be used.
     #[error("[control.tls]: {0}")]
     Tls(#[from] rustls::Error),
+    /// What edges are shown cannot be made.
+    #[error("[edges]: {0}")]
+    Edges(String),
 }
 
 /// A bound listener that does not serve yet.
@@ -86,15 +93,7 @@ impl Server {
     /// See [`ServerError`].
     pub async fn bind(address: SocketAddr, tls: Option<&Certificate>) -> Result<Self, ServerError> {
         let tls = tls.map(tls::server_config).transpose()?;
-        let listener = TcpListener::bind(address).await.map_err(|cause| match cause.kind() {
-            io::ErrorKind::AddrInUse => {
-                let holder = port_holder::find(address);
-                let holder =
-                    holder.map(|h| format!("{} (process {})", h.name.escape_debug(), h.pid));
-                ServerError::InUse { address, holder }
-            }
-            _ => ServerError::Bind { address, cause },
-        })?;
+        let listener = bind(address, "control").await?;
         Ok(Self { listener, tls: tls.map(|config| Acceptor(TlsAcceptor::from(config))) })
     }
 
@@ -160,6 +159,21 @@ impl Server {
         let _ =
             tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
     }
+}
+
+/// Binds what `[section]` of the control file asks for.
+pub(crate) async fn bind(
+    address: SocketAddr,
+    section: &'static str,
+) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address).await.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = port_holder::find(address);
+            let holder = holder.map(|h| format!("{} (process {})", h.name.escape_debug(), h.pid));
+            ServerError::InUse { address, section, holder }
+        }
+        _ => ServerError::Bind { address, section, cause },
+    })
 }
 
 async fn connection(
