@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Tokens of the API.
     #[command(subcommand)]
     Token(control::TokenCommand),
+    /// Edges of the fleet: tokens that they join with, which there are, and shutting one out.
+    #[command(subcommand)]
+    Edge(control::EdgeCommand),
     /// Show who changed what in the store of the control plane, and when.
     History(control::History),
     /// Put the objects of an earlier revision in force again, as a new change.
@@ -130,6 +133,7 @@ impl Command {
             Self::Run { file } => server::run_file(&file),
             Self::Control { file } => control::run(&file),
             Self::Token(command) => command.run(),
+            Self::Edge(command) => command.run(),
             Self::History(history) => history.run(),
             Self::Rollback(rollback) => rollback.run(),
             Self::Backup(place) => place.backup(),

@@ -1,6 +1,7 @@
 //! Does what operators ask, on a keeper.
 
 use super::{Changed, NewToken, OperateError, Request};
+use crate::publish::{Attached, operator as edge};
 use crate::rest::operator;
 use crate::store::{ChangeError, Keeper, Key, Revision, State, StoreError, Stored, Vault, Who};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub enum Vaults {
 pub struct Desk {
     keeper: Arc<Keeper>,
     vaults: Vaults,
+    attached: Attached,
     /// The objects that pages are of.
     snapshot: Option<State>,
 }
@@ -47,7 +49,13 @@ impl Desk {
     /// A desk of this keeper.
     #[must_use]
     pub fn new(keeper: Arc<Keeper>, vaults: Vaults) -> Self {
-        Self { keeper, vaults, snapshot: None }
+        Self { keeper, vaults, attached: Attached::default(), snapshot: None }
+    }
+
+    /// The same desk, which also knows how edges are doing.
+    #[must_use]
+    pub fn with_edges(self, attached: Attached) -> Self {
+        Self { attached, ..self }
     }
 
     /// What the requests are done on.
@@ -75,7 +83,7 @@ impl Desk {
     /// # Errors
     /// Why it was not done.
     pub async fn answer(&mut self, who: &Who, request: Request) -> Result<Value, OperateError> {
-        let keeper = &self.keeper;
+        let keeper = &self.keeper.clone();
         match request {
             Request::Head => told(keeper.state().revision),
             Request::Objects { after } => told(self.page(after.as_ref())),
@@ -104,6 +112,11 @@ impl Desk {
             }
             Request::RevokeToken { id } => {
                 told(operator::revoke_token(keeper, who, &id).await.map_err(refused)?)
+            }
+            Request::Edge(request) => {
+                let (vault, attached) = (self.vault()?, self.attached.edges());
+                let done = edge::answer(keeper, &vault, &attached, who, request, now_ms()).await;
+                told(done.map_err(refused)?)
             }
         }
     }

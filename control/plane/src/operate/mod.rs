@@ -12,6 +12,7 @@ mod tests;
 pub use desk::{Desk, OBJECTS_PAGE_BYTES, Objects, Vaults};
 pub use socket::{Connection, Listener, MESSAGE_BYTES_MAX, OPERATORS_MAX, SocketError};
 
+use crate::publish::operator::EdgeRequest;
 use crate::rest::operator::Wish;
 use crate::store::files::Folder;
 use crate::store::{Backup, Key, Record, Revision, StoreError, Stored, Who};
@@ -65,6 +66,8 @@ pub enum Request {
         /// Its id.
         id: String,
     },
+    /// Join tokens and edges: an [`EdgeAnswer`](crate::publish::operator::EdgeAnswer).
+    Edge(EdgeRequest),
 }
 
 /// How far a change went.

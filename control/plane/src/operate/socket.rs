@@ -5,6 +5,7 @@
 //! Whoever has the lock replaces a socket that was left behind.
 
 use super::{Desk, OperateError, Request, Vaults};
+use crate::publish::Attached;
 use crate::store::{Keeper, Vault, Who};
 use process_runtime::operator_log;
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,7 @@ impl Listener {
         self,
         keeper: Arc<Keeper>,
         vault: Arc<Vault>,
+        attached: Attached,
         stop: impl Future<Output = ()>,
     ) {
         let slots = Arc::new(Semaphore::new(OPERATORS_MAX));
@@ -132,6 +134,7 @@ impl Listener {
             match accepted {
                 Ok((stream, _)) => {
                     let desk = Desk::new(keeper.clone(), Vaults::Open(vault.clone()));
+                    let desk = desk.with_edges(attached.clone());
                     tasks.spawn(async move {
                         let _slot = slot;
                         serve_one(stream, desk).await;

@@ -2,6 +2,7 @@
 
 use super::{Changed, Connection, Desk, Listener, OBJECTS_PAGE_BYTES, Objects, Operator};
 use super::{Request, SocketError, Vaults};
+use crate::publish::Attached;
 use crate::store::{Backend, Embedded, Keeper, Key, Revision, Vault, Who};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -49,7 +50,8 @@ fn served<F: Future>(test: impl FnOnce(Arc<Folder>, Arc<Keeper>) -> F) -> F::Out
         let vault = Arc::new(Vault::open(&folder.file("keys")).expect("a vault"));
         let listener = Listener::bind(&folder.file("socket")).expect("a socket");
         let (stop, stopped) = oneshot::channel::<()>();
-        let serve = listener.serve(keeper.clone(), vault, async { drop(stopped.await) });
+        let serve = listener
+            .serve(keeper.clone(), vault, Attached::default(), async { drop(stopped.await) });
         let served = tokio::spawn(serve);
         let answer = test(folder.clone(), keeper).await;
         let _ = stop.send(());

@@ -1,6 +1,9 @@
 //! Connections of edges: accepted, TLS with certificates, HTTP/2 (or HTTP/1.1 for joining), and
 //! their end: when the edge is revoked, when its certificate ends, when the process stops.
 
+#[cfg(test)]
+mod tests;
+
 use super::ca::Authority;
 use super::count::{EdgeMetrics, Gauges, Hit};
 use super::gate;

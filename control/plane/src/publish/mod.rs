@@ -12,8 +12,6 @@ pub mod identity;
 pub mod join;
 pub mod listen;
 pub mod operator;
-#[cfg(test)]
-mod tests;
 mod tls;
 
 use bytes::Bytes;
@@ -23,6 +21,7 @@ use hyper::body::Incoming;
 pub use process_runtime::config_file::{EdgesSettings, PublishSettings};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -102,4 +101,29 @@ pub trait Streams: Send + Sync {
 
     /// The attached edges.
     fn edges(&self) -> Vec<EdgeStatus>;
+}
+
+/// The streams of the control plane that runs, for those who tell how edges are doing; none where
+/// none runs.
+#[derive(Clone, Default)]
+pub struct Attached(Option<Arc<dyn Streams>>);
+
+impl Attached {
+    /// These streams.
+    #[must_use]
+    pub fn to(streams: Arc<dyn Streams>) -> Self {
+        Self(Some(streams))
+    }
+
+    /// The attached edges.
+    #[must_use]
+    pub fn edges(&self) -> Vec<EdgeStatus> {
+        self.0.as_ref().map_or_else(Vec::new, |streams| streams.edges())
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Attached").field(&self.0.is_some()).finish()
+    }
 }

@@ -5,6 +5,7 @@ use crate::cli::EXIT_REFUSED;
 use crate::commands::print_faults;
 use anyhow::Context;
 use control_plane::operate::Listener;
+use control_plane::publish::Attached;
 use control_plane::rest::{Server, Site, operator};
 use control_plane::store::Vault;
 use process_runtime::config_file::{ControlFile, load_control};
@@ -45,7 +46,7 @@ async fn serve(file: &ControlFile) -> anyhow::Result<ExitCode> {
     let site = Site::new(keeper.clone(), vault.clone(), &file.limits, file.ips.clone());
     let (ending, mut ended) = watch::channel(false);
     let stopped = async move { drop(ended.wait_for(|ended| *ended).await) };
-    let operators = tokio::spawn(operators.serve(keeper, vault, stopped));
+    let operators = tokio::spawn(operators.serve(keeper, vault, Attached::default(), stopped));
     let mut signals = Signals::new().context("signals")?;
     let notifier = Notifier::from_env()?;
     let message = "the API is served";

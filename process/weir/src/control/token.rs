@@ -67,7 +67,11 @@ pub(crate) struct Create {
     json: bool,
 }
 
-fn lasting(text: &str) -> Result<Duration, String> {
+/// A time such as `30d`.
+///
+/// # Errors
+/// It is none.
+pub(super) fn lasting(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).unwrap_or_default();
     let seconds = match unit {
