@@ -63,7 +63,7 @@ pub enum Denied {
     Unavailable(String),
 }
 
-/// Edges of one store that are not revoked: a stream takes some 50 KiB of a control plane.
+/// Edges of one store that are not revoked: the last control plane of several has to take all.
 pub const EDGES_MAX: usize = 10_000;
 
 impl Denied {
