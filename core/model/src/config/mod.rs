@@ -19,7 +19,7 @@ pub use origin::{
     OutlierEjection, Pool, ProxyProtocolOut, Retries, UpstreamProtocols, UpstreamTimeouts,
     UpstreamTls,
 };
-pub use process::{AccessLog, Admin, LogFormat, LogLevel, LogTarget, Logging, Runtime};
+pub use process::{AccessLog, Admin, Control, LogFormat, LogLevel, LogTarget, Logging, Runtime};
 pub use route::{
     Action, HeaderRules, HostPattern, Hsts, HttpsRedirect, LoadBalancer, PathMatch, PoolSteering,
     Redirect, Route, RouteRules,
@@ -47,6 +47,8 @@ pub struct Config {
     pub admin: Admin,
     /// Operator log and access log.
     pub logging: Logging,
+    /// The control planes that this edge follows; none where the file is all there is.
+    pub control: Option<Control>,
     /// Where clients connect; names are unique.
     pub listeners: Vec<Listener>,
     /// How origins are probed; names are unique.

@@ -1,4 +1,4 @@
-//! `[runtime]`, `[admin]` and `[logging]`: how the process runs and what is seen of it.
+//! `[runtime]`, `[admin]`, `[logging]` and `[control]`: how the process runs and what is seen of it.
 
 use crate::net::ListenAddress;
 use std::path::PathBuf;
@@ -30,6 +30,20 @@ pub struct Runtime {
 pub struct Admin {
     /// Where it listens; none disables it.
     pub address: Option<ListenAddress>,
+}
+
+/// `[control]`: the control planes that this edge follows. All of it is changed by a restart only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Where they listen for edges, `https://HOST:PORT` each; at least one.
+    pub urls: Vec<String>,
+    /// The file of the token that the first start joins with.
+    pub join_token_file: Option<PathBuf>,
+    /// Where identity and last snapshot are kept; the service manager's folder, or the usual one,
+    /// where none is set.
+    pub state: Option<PathBuf>,
+    /// What this edge is called at the planes; the machine's name where none is set.
+    pub name: Option<String>,
 }
 
 /// `[logging]`.

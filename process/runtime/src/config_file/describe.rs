@@ -5,8 +5,9 @@ mod packet;
 use super::text::{show_size, show_time};
 use core_model::Config;
 use core_model::config::{
-    Action, Certificate, ClientAuth, HeaderRules, HttpsRedirect, Listener, LoadBalancer, LogTarget,
-    Monitor, Origin, PathMatch, PinnedBytes, Pool, PoolId, PoolSteering, RouteRules, Tls,
+    Action, Certificate, ClientAuth, Control, HeaderRules, HttpsRedirect, Listener, LoadBalancer,
+    LogTarget, Monitor, Origin, PathMatch, PinnedBytes, Pool, PoolId, PoolSteering, RouteRules,
+    Tls,
 };
 use std::fmt::Debug;
 
@@ -37,6 +38,7 @@ pub(crate) struct Object {
 pub(crate) fn objects(config: &Config) -> Vec<Object> {
     let mut all = vec![process(config, "runtime"), process(config, "admin")];
     all.push(process(config, "logging"));
+    all.extend(config.control.as_ref().map(control));
     all.extend(config.listeners.iter().map(listener));
     all.extend(config.monitors.iter().map(monitor));
     all.extend(config.pools.iter().map(|pool| self::pool(config, pool)));
@@ -104,6 +106,17 @@ fn process(config: &Config, which: &str) -> Object {
         }
     };
     fields.named(which.to_owned())
+}
+
+fn control(control: &Control) -> Object {
+    let mut fields = Fields(Vec::new());
+    let file = |path: &Option<std::path::PathBuf>| path.as_ref().map(|p| p.display().to_string());
+    fields
+        .all("urls", &control.urls)
+        .maybe("join_token_file", file(&control.join_token_file))
+        .maybe("state", file(&control.state))
+        .maybe("name", control.name.as_ref());
+    fields.named("control".to_owned())
 }
 
 fn listener(listener: &Listener) -> Object {

@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Fields that a running process cannot change.
-const NEEDS_RESTART: [(&str, &str); 5] = [
+const NEEDS_RESTART: [(&str, &str); 9] = [
     ("runtime", "workers"),
     ("runtime", "user"),
     ("runtime", "group"),
     ("admin", "address"),
+    ("control", "urls"),
+    ("control", "join_token_file"),
+    ("control", "state"),
+    ("control", "name"),
     ("packet", "name"),
 ];
 
@@ -97,8 +101,9 @@ pub fn changes_json(changes: &[Change]) -> serde_json::Value {
 }
 
 fn whole(kind: ChangeKind, object: &str) -> Change {
-    // The rights that the packet path needs are given up where there is none.
-    let needs_restart = object == "packet";
+    // The rights that the packet path needs are given up where there is none, and an edge is one
+    // from its start.
+    let needs_restart = object == "packet" || object == "control";
     Change { kind, object: object.to_owned(), details: Vec::new(), needs_restart }
 }
 

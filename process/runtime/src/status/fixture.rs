@@ -18,6 +18,7 @@ pub(crate) fn config() -> Config {
         },
         admin: Admin { address: None },
         logging: Logging { level: LogLevel::Info, format: LogFormat::Text, access: None },
+        control: None,
         listeners: vec![listener("web", "127.0.0.1:8080")],
         monitors: vec![monitor()],
         pools: vec![pool("shop", &[("a", 9001), ("b \"2\"", 9002)])],

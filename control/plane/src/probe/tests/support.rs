@@ -176,6 +176,7 @@ pub(super) fn config(monitor: Monitor, pools: Vec<Pool>) -> Config {
         },
         admin: Admin { address: None },
         logging: Logging { level: LogLevel::Info, format: LogFormat::Text, access: None },
+        control: None,
         listeners: Vec::new(),
         monitors: vec![monitor],
         pools,

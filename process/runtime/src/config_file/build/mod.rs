@@ -75,6 +75,7 @@ impl<'a> Builder<'a> {
         let runtime = self.runtime(self.single(roots, "runtime").unwrap_or(&first.table));
         let admin = self.single(roots, "admin").map(|table| self.admin(table));
         let logging = self.single(roots, "logging").map(|table| self.logging(table));
+        let control = self.single(roots, "control").map(|table| self.control_planes(table));
         self.tell_doubles(roots);
         let listeners = each(roots, "listener", |table| self.listener(table));
         let monitors = each(roots, "monitor", |table| self.monitor(table));
@@ -94,6 +95,7 @@ impl<'a> Builder<'a> {
             runtime,
             admin: admin?,
             logging: logging?,
+            control,
             listeners: listeners?,
             monitors: monitors?,
             pools: pools?,
@@ -111,7 +113,7 @@ impl<'a> Builder<'a> {
     }
 
     fn tell_doubles(&mut self, roots: &[Root]) {
-        for key in ["runtime", "admin", "logging", "account", "packet"] {
+        for key in ["runtime", "admin", "logging", "control", "account", "packet"] {
             let mut given = roots.iter().filter(|root| root.table.given(key));
             let Some(first) = given.next() else { continue };
             let first = self.report.point(first.table.at_of(key));

@@ -1,11 +1,14 @@
-//! `[runtime]`, `[admin]` and `[logging]`.
+//! `[runtime]`, `[admin]`, `[logging]` and `[control]`.
 
 use super::super::check::Table;
 use super::super::text::{quote, show_time};
 use super::{Builder, parsed};
 use crate::accounts::{AccountError, ServiceUser};
+use crate::fleet::PlaneUrl;
 use core_model::ListenAddress;
-use core_model::config::{AccessLog, Admin, LogFormat, LogLevel, LogTarget, Logging, Runtime};
+use core_model::config::{
+    AccessLog, Admin, Control, LogFormat, LogLevel, LogTarget, Logging, Runtime,
+};
 use std::thread::available_parallelism;
 
 /// Worker threads where nothing is said and the machine has more cores than this.
@@ -65,6 +68,25 @@ impl Builder<'_> {
             self.fault(table, "address", what, valid);
         }
         Admin { address }
+    }
+
+    pub(super) fn control_planes(&mut self, table: &Table) -> Control {
+        for (index, item) in table.list("urls").iter().enumerate() {
+            let text = item.text().unwrap_or("");
+            if let Err(error) = text.parse::<PlaneUrl>() {
+                let path = format!("{}[{index}]", table.path_of("urls"));
+                let what = format!("{} is {error}", quote(text));
+                self.report.fault(item.at, &path, what, "such as https://plane.example:8781");
+            }
+        }
+        let file = |key: &str| table.text(key).map(|path| self.file_of(table.at_of(key), path));
+        let urls = table.list("urls").iter().filter_map(|item| item.text());
+        Control {
+            urls: urls.map(str::to_owned).collect(),
+            join_token_file: file("join_token_file"),
+            state: file("state"),
+            name: table.text("name").map(str::to_owned),
+        }
     }
 
     pub(super) fn logging(&mut self, table: &Table) -> Logging {

@@ -16,7 +16,7 @@ pub(crate) use layer::{ACCOUNT, ZONE};
 pub(crate) use listener::LISTENER;
 pub(crate) use origin::{MONITOR, POOL};
 pub(crate) use packet::{PACKET, SERVER, SHIELD_RULE, TRAFFICSET};
-pub(crate) use process::{ADMIN, LOGGING, RUNTIME};
+pub(crate) use process::{ADMIN, FOLLOWED, LOGGING, RUNTIME};
 pub(crate) use route::LOAD_BALANCER;
 
 use std::time::Duration;
@@ -388,6 +388,7 @@ pub(crate) static ROOT: Section = Section {
         table("runtime", &RUNTIME),
         table("admin", &ADMIN),
         table("logging", &LOGGING),
+        switch("control", &FOLLOWED, "this file is all there is"),
         tables("listener", &LISTENER, LISTENERS_MAX),
         tables("monitor", &MONITOR, MONITORS_MAX),
         tables("pool", &POOL, POOLS_MAX),

@@ -1,6 +1,8 @@
-//! `[runtime]`, `[admin]` and `[logging]`.
+//! `[runtime]`, `[admin]`, `[logging]` and `[control]`.
 
-use super::{DAY, Default, Kind, MILLISECOND, SOCKETS, Section, Text, count, key, switch};
+use super::{
+    DAY, Default, FILE, FREE, Kind, MILLISECOND, NAME, SOCKETS, Section, Text, count, key, switch,
+};
 use core_model::defaults::{self, reasons};
 
 /// `[runtime]`.
@@ -59,6 +61,41 @@ pub(crate) static ADMIN: Section = Section {
              Whoever reaches it can reload and read everything.",
         )
         .default(Default::Bool(false), "a slip of the address must not open the door"),
+    ],
+    later: &[],
+};
+
+static PLANES: Kind = FREE;
+
+/// `[control]` of an edge.
+pub(crate) static FOLLOWED: Section = Section {
+    doc: "The control planes that this edge follows; what they publish stands beside this file. \
+          A restart is needed for all of it.",
+    keys: &[
+        key(
+            "urls",
+            Kind::List { of: &PLANES, min: 1 },
+            "Where they listen for edges (`[edges]` of their file): any of one store.",
+        )
+        .example("[\"https://plane-1.example:8781\", \"https://plane-2.example:8781\"]"),
+        key(
+            "join_token_file",
+            FILE,
+            "A file with the token of `weir edge token create`, for the first start; \
+             another token makes the next start join anew.",
+        )
+        .absent("`weir run --join TOKEN`")
+        .example("\"join-token\""),
+        key(
+            "state",
+            FILE,
+            "Folder of this edge's identity and of the last snapshot; the service user's own.",
+        )
+        .absent("$STATE_DIRECTORY, else /var/lib/weir")
+        .example("\"/var/lib/weir\""),
+        key("name", NAME, "What this edge is called at the control planes.")
+            .absent("the name of the machine")
+            .example("\"edge-1\""),
     ],
     later: &[],
 };
