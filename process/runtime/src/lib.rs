@@ -8,6 +8,7 @@ pub mod admin;
 pub mod allocations;
 pub mod client_tls;
 pub mod config_file;
+pub mod fleet;
 mod half_open;
 pub mod handover;
 pub mod live;

@@ -3,6 +3,7 @@
 //! Label values are names of the configuration and words of this file, never anything that a
 //! client or an origin sent, so that the number of series is bounded by the configuration.
 
+mod fleet;
 mod packets;
 mod procfs;
 
@@ -36,6 +37,7 @@ pub fn encode(source: &StatusSource) -> String {
     origin_gauges(&mut out, &pools);
     pools_of(&mut out, &pools);
     workers(&mut out, source);
+    fleet::encode(&mut out, source.fleet().as_ref());
     packets::encode(&mut out, source.packets());
     procfs::encode(&mut out);
     out.text

@@ -8,6 +8,7 @@ pub(crate) mod fixture;
 mod history;
 mod packets;
 
+use crate::fleet::{FleetState, FleetStatus};
 use crate::live::{Health, LiveTable, OriginLive, now_ms, origin_of};
 use crate::metrics::{ListenerStats, Sharded};
 use crate::packets::{PacketSource, PacketStatus};
@@ -73,6 +74,9 @@ pub struct Status {
     pub pools: Vec<PoolStatus>,
     /// Load balancers in the order of the file.
     pub load_balancers: Vec<LoadBalancerStatus>,
+    /// The control planes, where this is an edge of a fleet.
+    #[serde(default)]
+    pub control: Option<FleetStatus>,
     /// The packet path, where there is one whose numbers can be read.
     #[serde(default)]
     pub packet: Option<PacketStatus>,
@@ -271,6 +275,7 @@ pub struct StatusSource {
     history: Mutex<History>,
     events: Mutex<EventLog>,
     packets: Mutex<Option<Arc<dyn PacketSource>>>,
+    fleet: Mutex<Option<Arc<FleetState>>>,
 }
 
 impl StatusSource {
@@ -289,6 +294,7 @@ impl StatusSource {
             history: Mutex::default(),
             events: Mutex::default(),
             packets: Mutex::default(),
+            fleet: Mutex::default(),
         })
     }
 
@@ -302,6 +308,17 @@ impl StatusSource {
     pub fn packets(&self) -> Option<Result<PacketStatus, String>> {
         let source = lock(&self.packets).clone();
         source.map(|source| source.read())
+    }
+
+    /// Says that this is an edge of a fleet, and what is known of that.
+    pub fn set_fleet(&self, fleet: Arc<FleetState>) {
+        *lock(&self.fleet) = Some(fleet);
+    }
+
+    /// How this edge stands to its control planes, where it is one of a fleet.
+    #[must_use]
+    pub fn fleet(&self) -> Option<FleetStatus> {
+        lock(&self.fleet).as_ref().map(|fleet| fleet.status())
     }
 
     /// What the shield in force is made of, where there is a packet path.
@@ -397,6 +414,7 @@ impl StatusSource {
             listeners: config.listeners.iter().map(|l| view.listener(l)).collect(),
             pools: config.pools.iter().map(|p| view.pool(p)).collect(),
             load_balancers: load_balancers(config),
+            control: self.fleet(),
             packet: self.packets().and_then(Result::ok).map(|read| history.packets.tell(read)),
             events: lock(&self.events).newest_first(),
         }

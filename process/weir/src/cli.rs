@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Run {
         /// The configuration.
         file: PathBuf,
+        #[command(flatten)]
+        fleet: server::FleetOptions,
     },
     /// Serve the API of the control plane, as FILE says, until TERM or INT.
     Control {
@@ -130,7 +132,7 @@ impl Command {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Demo(options) => demo::run(&options),
-            Self::Run { file } => server::run_file(&file),
+            Self::Run { file, fleet } => server::run_file(&file, fleet),
             Self::Control { file } => control::run(&file),
             Self::Token(command) => command.run(),
             Self::Edge(command) => command.run(),

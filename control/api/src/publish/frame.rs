@@ -58,6 +58,12 @@ impl<M: DeserializeOwned> Frames<M> {
         self.held.extend_from_slice(octets);
     }
 
+    /// Whether nothing is held: a message has ended with the last octet, or none has begun.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.taken == self.held.len()
+    }
+
     /// The next message, where all of it is there.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The lines of one frame of `weir top`, from a status alone.
 
+mod fleet;
 mod packets;
 
 use process_runtime::status::{
@@ -46,7 +47,9 @@ impl Look {
 
 /// The lines of a frame.
 pub(super) fn lines(status: &Status, look: &Look) -> Vec<String> {
-    let mut out = vec![title(status, look), String::new(), listener_head(look)];
+    let mut out = vec![title(status, look)];
+    out.extend(status.control.iter().flat_map(|control| fleet::lines(control, look)));
+    out.extend([String::new(), listener_head(look)]);
     out.extend(status.listeners.iter().map(|l| listener(l, look)));
     for pool in &status.pools {
         out.push(String::new());
