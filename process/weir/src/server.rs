@@ -1,8 +1,12 @@
 //! The life of the process: validate, bind, drop rights, serve, reload, drain. How it takes over
 //! from another process and hands over to one is in `upgrade`.
 
+mod change;
+mod fleet;
 mod packets;
 mod upgrade;
+
+pub(crate) use fleet::FleetOptions;
 
 use crate::cli::EXIT_REFUSED;
 use crate::commands::print_faults;
@@ -10,13 +14,14 @@ use crate::packet::PacketPath;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use control_plane::probe::Prober;
+use core_model::Snapshot;
 use core_model::config::Config;
-use core_model::{Fault, Snapshot};
+use fleet::{Following, Source, Start};
 use packets::Part;
 use process_runtime::access_log::AccessLog;
 use process_runtime::accounts::ServiceUser;
 use process_runtime::admin::{Admin, ReloadOutcome, Wish};
-use process_runtime::config_file::{self, Loaded};
+use process_runtime::fleet::Member;
 use process_runtime::handover::{Inherited, Predecessor, Program, Takeover};
 use process_runtime::live::LiveTable;
 use process_runtime::service::{Activated, Notifier, watchdog_interval};
@@ -25,7 +30,7 @@ use process_runtime::status::{Phase, StatusSource};
 use process_runtime::{operator_log, panics, privileges, sockets};
 use request_proxy::{Bound, Edge, Legacy, Resolver};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,8 +54,8 @@ pub(crate) struct Ask {
 ///
 /// # Errors
 /// What kept it from starting.
-pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
-    run(file, Part::Whole)
+pub(crate) fn run_file(file: &Path, fleet: FleetOptions) -> anyhow::Result<ExitCode> {
+    run(file, Part::Whole, fleet)
 }
 
 /// Looks after the packet path of `file`, without its listeners.
@@ -58,29 +63,32 @@ pub(crate) fn run_file(file: &Path) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// What kept it from starting.
 pub(crate) fn run_packets(file: &Path) -> anyhow::Result<ExitCode> {
-    run(file, Part::Packets)
+    run(file, Part::Packets, FleetOptions::default())
 }
 
-fn run(file: &Path, part: Part) -> anyhow::Result<ExitCode> {
+fn run(file: &Path, part: Part, options: FleetOptions) -> anyhow::Result<ExitCode> {
     // Sockets handed in are taken before anything else opens a descriptor.
     let activated = Activated::from_env().context("sockets of the service manager")?;
     let program = Program::of_this_process().context("the path of this program")?;
     let takeover = Takeover::from_env(env!("CARGO_PKG_VERSION"))?;
     let refusal = takeover.as_ref().map(Takeover::refusal).transpose()?;
     let refuse = |why: Vec<String>| refusal.iter().for_each(|refusal| refusal.tell(why.clone()));
-    let loaded = match packets::load(file, part) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            refuse(faults.iter().map(ToString::to_string).collect());
-            print_faults(&faults);
-            return Ok(ExitCode::from(EXIT_REFUSED));
-        }
-    };
+    let started = fleet::load(file, part, options, takeover.is_some());
+    let started = started.map_err(anyhow::Error::from);
+    let Start { loaded, source, member } =
+        match started.inspect_err(|error| refuse(vec![format!("{error:#}")]))? {
+            Ok(start) => start,
+            Err(faults) => {
+                refuse(faults.iter().map(ToString::to_string).collect());
+                print_faults(&faults);
+                return Ok(ExitCode::from(EXIT_REFUSED));
+            }
+        };
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
     let served = bind(loaded.config, activated, takeover).and_then(|bound| {
-        let origin = Origin { file: file.to_owned(), part, program };
+        let origin = Origin { source, member, program };
         bound.serve(Some(origin), std::future::pending(), std::future::ready(()))
     });
     // Once it serves nobody waits for this word any more.
@@ -89,8 +97,9 @@ fn run(file: &Path, part: Part) -> anyhow::Result<ExitCode> {
 
 /// What a process was started from, for a reload and for an upgrade.
 pub(crate) struct Origin {
-    file: PathBuf,
-    part: Part,
+    source: Source,
+    /// Who this process is in a fleet, until it follows.
+    member: Option<Member>,
     program: Program,
 }
 
@@ -175,7 +184,7 @@ impl Ready {
 
     async fn serve_on(
         self,
-        origin: Option<Origin>,
+        mut origin: Option<Origin>,
         stop: impl Future<Output = ()>,
         last: impl Future<Output = ()>,
     ) -> anyhow::Result<ExitCode> {
@@ -205,8 +214,10 @@ impl Ready {
         let (ask, mut asked) = mpsc::channel(RELOADS_WAITING);
         let admin = self.admin.map(|admin| AdminTask::start(admin, status.clone(), ask));
         let admin = admin.transpose().context("the admin's socket")?;
+        let following = follow(origin.as_mut(), &live, &current, &status).await;
         let mut control = Control {
             origin,
+            following,
             current,
             edge,
             prober,
@@ -240,6 +251,19 @@ impl Ready {
             }
         }
     }
+}
+
+/// Begins to follow control planes, where this is an edge of a fleet.
+async fn follow(
+    origin: Option<&mut Origin>,
+    live: &Arc<LiveTable>,
+    current: &Arc<ArcSwap<Snapshot>>,
+    status: &StatusSource,
+) -> Option<Following> {
+    let origin = origin?;
+    let member = origin.member.take()?;
+    let (live, current) = (live.clone(), current.clone());
+    Some(Following::start(member, &origin.source, live, current, status).await)
 }
 
 /// A seed that differs from process to process.
@@ -326,6 +350,8 @@ enum End {
 struct Control {
     /// None for a process that has its configuration from elsewhere.
     origin: Option<Origin>,
+    /// None where no control plane is followed.
+    following: Option<Following>,
     current: Arc<ArcSwap<Snapshot>>,
     edge: Edge,
     prober: Prober,
@@ -390,6 +416,9 @@ impl Control {
                     Wish::Reload => drop(ask.answer.send(self.reload().await)),
                     Wish::Differences => drop(ask.answer.send(self.differences().await)),
                 },
+                incoming = fleet::next(&mut self.following), if upgrading.is_none() => {
+                    self.publish(incoming).await;
+                }
                 outcome = upgrade::outcome(&mut upgrading) => {
                     if let Some(handed) = self.upgraded(outcome, upgrading.take()).await {
                         return End::Handed(Box::new(handed));
@@ -415,117 +444,6 @@ impl Control {
         all
     }
 
-    /// Reads the file off this thread, since it may be slow to read.
-    async fn read(&self) -> Result<Loaded, Vec<Fault>> {
-        let origin = self.origin.as_ref().map(|origin| (origin.file.clone(), origin.part));
-        let Some((file, part)) = origin else {
-            return Err(vec![Fault {
-                place: core_model::Place::default(),
-                what: "this process was started without a configuration file".into(),
-                valid: "start it with `weir run FILE`".into(),
-                nearest: None,
-            }]);
-        };
-        let read = tokio::task::spawn_blocking(move || packets::load(&file, part));
-        read.await.unwrap_or_else(|_| Err(Vec::new()))
-    }
-
-    fn refused(&self, faults: Vec<String>) -> ReloadOutcome {
-        self.live.process.reloads_refused.inc();
-        let first = faults.first().cloned().unwrap_or_default();
-        operator_log::error(
-            "reload_refused",
-            "the new configuration is not used, the one in force goes on serving; see `weir check`",
-            &[("faults", &faults.len()), ("first", &first)],
-        );
-        self.status.note("reload_refused", format!("reload refused: {first}"));
-        let generation = self.current.load().generation.0;
-        ReloadOutcome { applied: false, generation, faults, notes: Vec::new() }
-    }
-
-    /// What a reload would change.
-    async fn differences(&self) -> ReloadOutcome {
-        let generation = self.current.load().generation.0;
-        let (faults, notes) = match self.read().await {
-            Err(faults) => (faults.iter().map(ToString::to_string).collect(), Vec::new()),
-            Ok(loaded) => {
-                let changes = config_file::diff(&self.current.load().config, &loaded.config);
-                (Vec::new(), changes.iter().map(ToString::to_string).collect())
-            }
-        };
-        ReloadOutcome { applied: false, generation, faults, notes }
-    }
-
-    /// Reads the file again and puts it in force as a whole, or not at all.
-    async fn reload(&mut self) -> ReloadOutcome {
-        let _ = self.notifier.reloading();
-        let outcome = match self.read().await {
-            Ok(loaded) => self.change(loaded).await,
-            Err(faults) => self.refused(faults.iter().map(ToString::to_string).collect()),
-        };
-        let _ = self.notifier.ready(&format!("serving generation {}", outcome.generation));
-        outcome
-    }
-
-    async fn change(&mut self, loaded: Loaded) -> ReloadOutcome {
-        if let Some(predecessor) = &mut self.predecessor {
-            // What it would take back is about to be of another configuration.
-            predecessor.let_go().await;
-        }
-        let old = self.current.load_full();
-        let mut config = loaded.config;
-        let changes = config_file::diff(&old.config, &config);
-        // What takes a restart stays as it is, and is told.
-        config.runtime.workers = old.config.runtime.workers;
-        config.runtime.user.clone_from(&old.config.runtime.user);
-        config.runtime.group.clone_from(&old.config.runtime.group);
-        config.admin = old.config.admin.clone();
-        packets::keep_what_stays(&old.config, &mut config);
-        for listener in &mut config.listeners {
-            let same = old.config.listeners.iter().find(|l| l.address == listener.address);
-            listener.backlog = same.map_or(listener.backlog, |old| old.backlog);
-        }
-        let snapshot = old.successor(config);
-        if let Err(error) = self.apply_packets(&snapshot.config) {
-            return self.refused(vec![format!("{error:#}")]);
-        }
-        // New origins are looked up and probed before requests can go to them.
-        self.resolver.apply(&snapshot.config);
-        self.prober.apply(&snapshot.config);
-        settle(&self.resolver, &self.prober, &snapshot.config).await;
-        if let Err(error) = self.edge.apply(&snapshot).await {
-            self.resolver.apply(&old.config);
-            self.prober.apply(&old.config);
-            self.resume_packets();
-            return self.refused(vec![error.to_string()]);
-        }
-        let config = &snapshot.config;
-        operator_log::configure(config.logging.level.into(), config.logging.format.into());
-        if let Err(error) = self.log.reconfigure(config.logging.access.as_ref()) {
-            operator_log::error(
-                "access_log_unchanged",
-                "the access log goes on where it went",
-                &[("error", &error)],
-            );
-        }
-        let generation = snapshot.generation;
-        self.current.store(Arc::new(snapshot));
-        self.live.process.reloads_applied.inc();
-        drop(old);
-        self.live.forget_unused();
-        let notes: Vec<_> = changes.iter().map(ToString::to_string).collect();
-        operator_log::info(
-            "reloaded",
-            "the new configuration is in force",
-            &[("generation", &generation), ("changes", &notes.len())],
-        );
-        self.status.note("reloaded", format!("generation {generation}: {} changes", notes.len()));
-        for warning in &loaded.warnings {
-            operator_log::warn("configuration", warning, &[]);
-        }
-        ReloadOutcome { applied: true, generation: generation.0, faults: Vec::new(), notes }
-    }
-
     /// Lets connections finish, and ends.
     async fn drain(mut self, signals: &mut Signals) -> ExitCode {
         let limit = self.current.load().config.runtime.drain_timeout;
@@ -548,6 +466,7 @@ impl Control {
             std::future::pending::<()>().await;
         };
         let hurried = async { drop(waiting.wait_for(|hurried| *hurried).await) };
+        let following = self.following.take();
         let predecessor = &mut self.predecessor;
         let whole = tokio::select! {
             () = orders => false,
@@ -562,6 +481,7 @@ impl Control {
         if !whole {
             drain_cut(limit);
         }
+        fleet::ended(following.as_ref());
         stopped(&self.log)
     }
 
@@ -574,7 +494,9 @@ impl Control {
         if let Some(predecessor) = &mut self.predecessor {
             predecessor.ending(true).await;
         }
+        let following = self.following.take();
         self.edge.stop();
+        fleet::ended(following.as_ref());
         stopped(&self.log)
     }
 }

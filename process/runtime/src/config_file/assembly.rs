@@ -15,6 +15,8 @@ pub struct Assembly {
     file: PathBuf,
     follows: bool,
     local: Local,
+    /// What the local file said before it was read anew last, until something else is done.
+    before: Option<Local>,
     items: Items,
 }
 
@@ -46,7 +48,8 @@ impl Assembly {
     fn read(file: &Path, follows: bool) -> Result<(Self, Loaded), Vec<Fault>> {
         let file = file.to_owned();
         let local = Local::read(&file)?;
-        let mut assembly = Self { file, follows, local, items: Items::default() };
+        let items = Items::default();
+        let mut assembly = Self { file, follows, local, before: None, items };
         let loaded = assembly.together(&Items::default())?;
         Ok((assembly, loaded))
     }
@@ -58,10 +61,18 @@ impl Assembly {
     pub fn reload(&mut self) -> Result<Loaded, Vec<Fault>> {
         let before = std::mem::replace(&mut self.local, Local::read(&self.file)?);
         let loaded = self.together(&self.items.clone());
-        if loaded.is_err() {
-            self.local = before;
+        match loaded {
+            Ok(_) => self.before = Some(before),
+            Err(_) => self.local = before,
         }
         loaded
+    }
+
+    /// Takes the last [`Self::reload`] back, where what it gave was not put in force.
+    pub fn take_back(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.local = before;
+        }
     }
 
     /// Changes items, all of them or none. After an error all is as before.
@@ -73,6 +84,7 @@ impl Assembly {
         changes.into_iter().for_each(|change| items.apply(change));
         let loaded = self.together(&items)?;
         self.items = items;
+        self.before = None;
         Ok(loaded)
     }
 

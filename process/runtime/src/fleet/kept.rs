@@ -42,13 +42,18 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// A file of which nothing is known.
+    #[must_use]
+    pub fn none(folder: &Folder) -> Self {
+        Self { folder: folder.clone(), has: None, whole: 0, since: 0, deltas: 0 }
+    }
+
     /// Reads what is there. A file that cannot be read is set aside, and told in the third place.
     ///
     /// # Errors
     /// The folder cannot be used.
     pub fn open(folder: &Folder) -> Result<(Self, Option<Found>, Option<String>), FleetError> {
-        let folder = folder.clone();
-        let mut kept = Self { folder, has: None, whole: 0, since: 0, deltas: 0 };
+        let mut kept = Self::none(folder);
         let Some(octets) = kept.folder.read(SNAPSHOT)? else { return Ok((kept, None, None)) };
         match read(&octets) {
             Ok((found, true)) => {

@@ -7,7 +7,7 @@ use anyhow::Context;
 use core_model::Config;
 use core_model::Fault;
 use process_runtime::accounts::ServiceUser;
-use process_runtime::config_file::{self, Loaded};
+use process_runtime::config_file::Loaded;
 use process_runtime::status::StatusSource;
 use process_runtime::{operator_log, privileges};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, chmod, chownat};
@@ -25,9 +25,8 @@ pub(crate) enum Part {
     Packets,
 }
 
-/// Reads a file, of which only this part is to be served.
-pub(super) fn load(file: &Path, part: Part) -> Result<Loaded, Vec<Fault>> {
-    let mut loaded = config_file::load(file)?;
+/// What is served of what a file says.
+pub(super) fn part_of(mut loaded: Loaded, file: &Path, part: Part) -> Result<Loaded, Vec<Fault>> {
     if part == Part::Whole {
         return Ok(loaded);
     }

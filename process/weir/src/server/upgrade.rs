@@ -125,6 +125,8 @@ impl Control {
                 if let Some(packets) = &self.packets {
                     packets.release();
                 }
+                // The new process takes this edge's place at the control plane.
+                self.follow(false);
                 operator_log::info(
                     "upgrading",
                     "starting the program anew, to hand over to it",
@@ -188,6 +190,7 @@ impl Control {
             Err(error) => vec![error.to_string()],
         };
         self.resume_packets();
+        self.follow(true);
         self.upgrade_refused(asker, faults);
         if reload {
             self.reload().await;
@@ -320,6 +323,7 @@ impl Control {
         let (pid, version) = (successor.pid, successor.program.clone());
         let accepts = self.edge.stay();
         self.resume_packets();
+        self.follow(true);
         if let Some(admin) = &self.admin {
             admin.open.send_replace(true);
         }

@@ -72,6 +72,7 @@ impl<'a> Builder<'a> {
     /// The whole configuration; `None` where something is wrong.
     pub(crate) fn config(&mut self, roots: &[Root]) -> Option<Config> {
         let first = roots.first()?;
+        self.follows |= roots.iter().any(|root| root.table.given("control"));
         let runtime = self.runtime(self.single(roots, "runtime").unwrap_or(&first.table));
         let admin = self.single(roots, "admin").map(|table| self.admin(table));
         let logging = self.single(roots, "logging").map(|table| self.logging(table));
