@@ -21,6 +21,8 @@ const FIRST_WITHIN: Duration = Duration::from_secs(10);
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
 /// From one round of tries to the next.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// How long threads that have ended are waited for.
+const THREADS_WITHIN: Duration = Duration::from_secs(1);
 /// Bytes of an edge's name, which is cut to it.
 const NAME_MAX: usize = 64;
 
@@ -135,17 +137,28 @@ pub fn enter(
 ) -> Result<Member, FleetError> {
     let folder = Folder::open(&settings.state, owner)?;
     let failed = folder.failed("", "making a runtime");
+    let threads = threads();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
     let member = runtime.block_on(entered(settings, folder, takes_over));
-    // Waits for a lookup of a name that may be under way: no thread is left.
+    // Waits for a lookup of a name that may be under way.
     drop(runtime);
+    let begun = Instant::now();
+    // A thread that has ended is in the kernel's list for a moment longer, and rights are dropped
+    // while there is one thread only.
+    while self::threads() > threads && begun.elapsed() < THREADS_WITHIN {
+        std::thread::yield_now();
+    }
     let member = member?;
     if let Some(owner) = owner {
         // What was written as root.
         member.folder.give_all(owner)?;
     }
     Ok(member)
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 async fn entered(
@@ -215,17 +228,23 @@ async fn join(settings: &Settings, token: &JoinToken) -> Result<Identity, FleetE
     let enrol = Enrol { token: token.to_string(), name: settings.name.clone(), request };
     let begun = Instant::now();
     loop {
-        let mut last = FleetError::NoPlane;
+        let (mut last, mut hopeless) = (FleetError::NoPlane, true);
         for url in &settings.urls {
             let trust = Trust::Token(token.authority);
             match ask::<Certified>(url, &trust, JOIN_PATH, &enrol).await {
                 Ok(certified) => return Ok(identity_of(certified, key, token.id.clone())),
                 // A plane that refuses the token speaks for all of them.
-                Err(error @ FleetError::Refused { .. }) => return Err(error),
-                Err(error) => last = error,
+                Err(error @ FleetError::Refused { refusal, .. }) if !refusal.passes() => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    // Another authority does not become the right one.
+                    hopeless &= matches!(error, FleetError::Tls { .. });
+                    last = error;
+                }
             }
         }
-        if begun.elapsed() >= JOIN_WITHIN {
+        if hopeless || begun.elapsed() >= JOIN_WITHIN {
             return Err(last);
         }
         tokio::time::sleep(TRY_AGAIN).await;

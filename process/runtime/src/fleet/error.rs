@@ -1,6 +1,6 @@
 //! What can go wrong between an edge and its control planes, and who is to do what.
 
-use control_api::publish::{FrameError, TokenError};
+use control_api::publish::{FrameError, Refusal, TokenError};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -108,7 +108,9 @@ pub enum FleetError {
         url: String,
         /// The status of its answer.
         status: u16,
-        /// Its reason.
+        /// Its reason, for programs.
+        refusal: Refusal,
+        /// Its reason, and what to do.
         why: String,
     },
     /// A plane's answer makes no sense.

@@ -2,7 +2,7 @@
 
 use super::{FleetError, Identity, PlaneUrl};
 use bytes::Bytes;
-use control_api::publish::Hash;
+use control_api::publish::{Hash, Refusal, Refused};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, StatusCode};
@@ -14,6 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -29,8 +30,10 @@ const TAKE_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of an answer that is no stream: a certificate and its authorities take some three
 /// thousand.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of a refusal that are shown.
-const REFUSAL_BYTES_MAX: usize = 1_024;
+/// Bytes of a refusal.
+const REFUSAL_BYTES_MAX: usize = 16 * 1024;
+/// Characters of a refusal that are shown.
+const REFUSAL_CHARS_MAX: usize = 500;
 /// Bytes that a plane may send ahead: a snapshot of some megabytes comes without waiting for this
 /// edge's word, and an edge that is slow holds no more than this.
 const WINDOW_BYTES: u32 = 4 << 20;
@@ -127,7 +130,8 @@ impl Link {
         }
         let text = self.collect(body, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let (url, status) = (self.url.clone(), head.status.as_u16());
-        Err(FleetError::Refused { url, status, why: reason(&text, head.status) })
+        let (refusal, why) = reason(&text, head.status);
+        Err(FleetError::Refused { url, status, refusal, why })
     }
 
     /// Asks once.
@@ -224,27 +228,26 @@ impl Link {
 }
 
 fn http(url: &str, cause: h2::Error) -> FleetError {
-    FleetError::Http { url: url.to_owned(), cause }
+    let url = url.to_owned();
+    match cause.get_io().map(io::Error::kind) {
+        // A plane that was killed says no goodbye.
+        Some(io::ErrorKind::UnexpectedEof) => FleetError::Closed { url },
+        _ => FleetError::Http { url, cause },
+    }
 }
 
-/// Why a plane refuses: the first message of its envelope, or its text.
-fn reason(text: &[u8], status: StatusCode) -> String {
-    let envelope = serde_json::from_slice::<serde_json::Value>(text).ok();
-    let message = envelope.as_ref().and_then(|all| {
-        let first = all.pointer("/errors/0/message").or_else(|| all.pointer("/error"));
-        first.and_then(serde_json::Value::as_str)
-    });
-    let shown: String = match message {
-        Some(message) => message.to_owned(),
-        None => String::from_utf8_lossy(text).into_owned(),
+/// Why a plane refuses: its reason for programs, and that for people.
+fn reason(text: &[u8], status: StatusCode) -> (Refusal, String) {
+    let (refusal, shown) = match serde_json::from_slice::<Refused>(text) {
+        Ok(refused) => (refused.reason, refused.message),
+        Err(_) => (Refusal::Other, String::from_utf8_lossy(text).into_owned()),
     };
     // It goes to a log, and is a stranger's word until a plane is known.
-    let shown: String =
-        shown.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if shown.is_empty() {
-        status.canonical_reason().unwrap_or("no reason").to_owned()
-    } else {
-        shown
+    let shown = shown.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let shown: String = shown.take(REFUSAL_CHARS_MAX).collect();
+    match shown.is_empty() {
+        true => (refusal, status.canonical_reason().unwrap_or("no reason").to_owned()),
+        false => (refusal, shown),
     }
 }
 
