@@ -99,6 +99,9 @@ impl Assembly {
         let kept = self.local.roots.len();
         let place = self.local.roots.iter().position(|root| root.table.given("packet"));
         let local_packet = place.and_then(|at| self.local.roots.get(at)).map(|r| r.table.clone());
+        let usual = self.local.roots.iter().find(|root| root.table.given("published"));
+        let usual = usual.and_then(|root| root.table.table("published")?.table("pool"));
+        let usual_pool = usual.cloned();
         let mut strays = 0;
         for item in items.iter() {
             if place.is_none() && item.key.kind.role() == Role::Packet {
@@ -106,7 +109,12 @@ impl Assembly {
                 continue;
             }
             let name = format!("published {}", item.key);
-            let Some(table) = check(&mut report, &item, name.clone()) else { continue };
+            let Some(mut table) = check(&mut report, &item, name.clone()) else { continue };
+            if item.key.kind == ItemKind::Pool
+                && let Some(usual) = &usual_pool
+            {
+                table.fill(usual);
+            }
             let kind = item.key.kind.table();
             if item.key.kind != ItemKind::Packet {
                 let table = Table::around(&schema::ROOT, kind, vec![table]);

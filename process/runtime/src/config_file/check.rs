@@ -89,6 +89,26 @@ impl Table {
         both
     }
 
+    /// Takes over from a table with keys of the same names what this one has not, in tables within
+    /// as well. What a table within switches on stays off where it is not here.
+    pub(crate) fn fill(&mut self, from: &Self) {
+        for (key, at) in &from.given {
+            let (Some(there), kind) = (from.items.get(key), self.section.key(key)) else {
+                continue;
+            };
+            let switch = kind.is_none_or(|key| matches!(key.kind, Kind::Switch(_)));
+            let given = self.given(key);
+            match (self.items.get_mut(key).map(|item| &mut item.value), &there.value) {
+                (Some(Value::Table(here)), Value::Table(there)) => here.fill(there),
+                (None, _) if !switch && !given => {
+                    self.items.insert(key, there.clone());
+                    self.given.push((key, *at));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The path of a key of this table.
     pub(crate) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }

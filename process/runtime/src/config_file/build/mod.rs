@@ -114,7 +114,7 @@ impl<'a> Builder<'a> {
     }
 
     fn tell_doubles(&mut self, roots: &[Root]) {
-        for key in ["runtime", "admin", "logging", "control", "account", "packet"] {
+        for key in ["runtime", "admin", "logging", "control", "account", "published", "packet"] {
             let mut given = roots.iter().filter(|root| root.table.given(key));
             let Some(first) = given.next() else { continue };
             let first = self.report.point(first.table.at_of(key));

@@ -14,7 +14,7 @@ mod route;
 pub(crate) use control::CONTROL_ROOT;
 pub(crate) use layer::{ACCOUNT, ZONE};
 pub(crate) use listener::LISTENER;
-pub(crate) use origin::{MONITOR, POOL};
+pub(crate) use origin::{MONITOR, POOL, PUBLISHED};
 pub(crate) use packet::{PACKET, SERVER, SHIELD_RULE, TRAFFICSET};
 pub(crate) use process::{ADMIN, FOLLOWED, LOGGING, RUNTIME};
 pub(crate) use route::LOAD_BALANCER;
@@ -395,6 +395,7 @@ pub(crate) static ROOT: Section = Section {
         table("account", &ACCOUNT),
         extra_tables("zone", &ZONE, ZONES_MAX, "no domain has rules of its own"),
         tables("load_balancer", &LOAD_BALANCER, LOAD_BALANCERS_MAX),
+        switch("published", &PUBLISHED, "published objects have the defaults of those in files"),
         switch("packet", &PACKET, "packets are left to the kernel"),
         extra_tables("server", &SERVER, SERVERS_MAX, "no fleet"),
         extra_tables("trafficset", &TRAFFICSET, TRAFFICSETS_MAX, "no address is a VIP"),

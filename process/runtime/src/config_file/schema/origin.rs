@@ -1,8 +1,8 @@
 //! `[[monitor]]` and `[[pool]]`, in Cloudflare's words where Cloudflare has them.
 
 use super::{
-    Default, FILE, FREE, Kind, MILLISECOND, NAME, NET_LIST, ORIGINS_MAX, PORT, Section, TIME, Text,
-    VALUES, count, key, later, later_use, switch, table,
+    Default, FILE, FREE, Key, Kind, MILLISECOND, NAME, NET_LIST, ORIGINS_MAX, PORT, Section, TIME,
+    Text, VALUES, count, key, later, later_use, switch, table,
 };
 use core_model::defaults::{self, reasons};
 use std::time::Duration;
@@ -157,6 +157,49 @@ pub(crate) static POOL: Section = Section {
         later_use("disabled_at", "use `enabled`"),
     ],
 };
+
+/// `[published]`.
+pub(crate) static PUBLISHED: Section = Section {
+    doc: "What objects of the control plane have where its API has no field for it.",
+    keys: &[table("pool", &PUBLISHED_POOL)],
+    later: &[],
+};
+
+static PUBLISHED_POOL: Section = Section {
+    doc: "Keys of [[pool]] for published pools. What a pool was published with comes first; \
+          [published.pool.tls] holds where TLS is spoken at all.",
+    keys: &[
+        named(POOL.keys, "protocols"),
+        named(POOL.keys, "proxy_protocol"),
+        named(POOL.keys, "source_address"),
+        named(POOL.keys, "slow_start"),
+        named(POOL.keys, "deny_addresses"),
+        named(POOL.keys, "keepalive"),
+        named(POOL.keys, "timeouts"),
+        named(POOL.keys, "retries"),
+        named(POOL.keys, "circuit_breakers"),
+        named(POOL.keys, "outlier_ejection"),
+        named(POOL.keys, "tls"),
+    ],
+    later: &[],
+};
+
+/// A key of a section by its name, which is looked for when this is compiled.
+const fn named(keys: &[Key], name: &str) -> Key {
+    let mut at = 0;
+    while at < keys.len() {
+        let (found, name) = (keys[at].name.as_bytes(), name.as_bytes());
+        let mut same = 0;
+        while same < name.len() && same < found.len() && found[same] == name[same] {
+            same += 1;
+        }
+        if same == name.len() && same == found.len() {
+            return keys[at];
+        }
+        at += 1;
+    }
+    panic!("no such key")
+}
 
 static ORIGIN: Section = Section {
     doc: "One origin.",

@@ -289,3 +289,52 @@ fn an_edge_without_a_packet_path_takes_the_rest() {
     assert!(loaded.config.packet.is_none());
     assert!(shown(&loaded.warnings).contains("no effect here"), "{}", shown(&loaded.warnings));
 }
+
+#[test]
+fn what_the_api_has_no_field_for_is_said_for_all_published_pools() {
+    let usual = "[published.pool]\nslow_start = \"30s\"\n[published.pool.timeouts]\n\
+                 connect = \"7s\"\n[published.pool.tls]\nverify = false\n";
+    let mut edge = edge(&format!("{BASE}{usual}"));
+    let mut plain = pool("plain", "192.0.2.1");
+    plain["timeouts"] = json!({ "reply": "3s" });
+    let mut secret = pool("secret", "192.0.2.2");
+    secret["tls"] = json!({ "ports": [443] });
+    secret["slow_start"] = json!("5s");
+    let changes = vec![put(ItemKind::Pool, "1", &plain), put(ItemKind::Pool, "2", &secret)];
+    let loaded = edge.assembly.change(changes).unwrap_or_else(|f| panic!("{}", shown(&f)));
+    let said: Vec<_> = loaded
+        .config
+        .pools
+        .iter()
+        .map(|pool| {
+            let (timeouts, tls) = (&pool.timeouts, pool.tls.as_ref());
+            let tls = tls.map(|tls| (tls.verify, tls.ports.clone()));
+            let seconds = (pool.slow_start.as_secs(), timeouts.connect.as_secs());
+            (pool.name.to_string(), seconds, timeouts.reply.as_secs() == 3, tls)
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("base".to_owned(), (0, 5), false, None),
+            ("plain".to_owned(), (30, 7), true, None),
+            ("secret".to_owned(), (5, 7), false, Some((false, vec![443]))),
+        ]
+    );
+}
+
+#[test]
+fn a_reload_that_is_not_put_in_force_is_taken_back() {
+    let mut edge = published();
+    let before = edge.assembly.change(Vec::new()).map(|loaded| hosts(&loaded)).unwrap();
+    let file = edge.folder.0.join("weir.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let more = "[[load_balancer]]\nname = \"more.example\"\ndefault_pools = [\"other\"]\n\
+                [[pool]]\nname = \"other\"\n[[pool.origins]]\nname = \"o\"\n\
+                address = \"192.0.2.9\"\nport = 80\n";
+    std::fs::write(&file, format!("{text}{more}")).unwrap();
+    let read = edge.assembly.reload().map(|loaded| hosts(&loaded)).unwrap();
+    assert_eq!(read.len(), before.len() + 1);
+    edge.assembly.take_back();
+    assert_eq!(edge.assembly.change(Vec::new()).map(|loaded| hosts(&loaded)).unwrap(), before);
+}

@@ -46,6 +46,10 @@ fn fields_change() {
 fn a_restart_is_told() {
     let expect = "~ runtime (needs a restart)\n    workers: 1 -> 2";
     check("[runtime]\nworkers = 1", "[runtime]\nworkers = 2", &[expect]);
+    let control = |at: &str| format!("[control]\nurls = [\"https://{at}\"]");
+    check("", &control("a"), &["+ control (needs a restart)"]);
+    let expect = "~ control (needs a restart)\n    urls: [https://a] -> [https://b]";
+    check(&control("a"), &control("b"), &[expect]);
     let drain = |time: &str| format!("[runtime]\nworkers = 1\ndrain_timeout = \"{time}\"");
     check(&drain("1s"), &drain("2s"), &["~ runtime\n    drain_timeout: 1s -> 2s"]);
     let dns = "[runtime]\nworkers = 1\ndns_max_ttl = \"2m\"";

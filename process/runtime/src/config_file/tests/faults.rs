@@ -60,6 +60,20 @@ fn the_file_as_a_whole() {
 }
 
 #[test]
+fn control_planes() {
+    let at = "control.urls[1]";
+    for wrong in ["http://b", "b:8781", "https://b/path", "https://"] {
+        let text = format!("[control]\nurls = [\"https://a\", \"{wrong}\"]");
+        check(&text, "2:22", at, "https://HOST:PORT");
+    }
+    check("[control]\nurls = []", "2:8", "control.urls", "found 0 entries");
+    check("[control]", "1:1", "control", "`urls` is missing");
+    let named = "[control]\nurls = [\"https://a\"]\nname = \"a b\"";
+    check(named, "3:8", "control.name", "1 to 64 letters");
+    check("[published.pool]\nname = \"p\"", "2:1", "published.pool.name", "is not a key");
+}
+
+#[test]
 fn the_process() {
     let at = "runtime.workers";
     check("[runtime]\nworkers = 0", "2:11", at, "`0` is out of range");
