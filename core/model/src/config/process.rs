@@ -1,4 +1,4 @@
-//! `[runtime]`, `[admin]`, `[logging]` and `[control]`: how the process runs and what is seen of it.
+//! `[runtime]`, `[admin]`, `[logging]`, `[control]`: how the process runs and what is seen of it.
 
 use crate::net::ListenAddress;
 use std::path::PathBuf;

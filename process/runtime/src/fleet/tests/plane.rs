@@ -230,8 +230,10 @@ impl Plane {
     /// Whether an edge began with this.
     pub(super) fn heard_hello_with(&self, what: Option<&SnapshotId>) -> bool {
         let heard = self.shared.heard.lock().unwrap();
-        let hello = |message: &EdgeMessage| matches!(message, EdgeMessage::Hello { has, .. } if has.as_ref() == what);
-        heard.iter().any(hello)
+        heard.iter().any(|message| match message {
+            EdgeMessage::Hello { has, .. } => has.as_ref() == what,
+            _ => false,
+        })
     }
 
     /// The paths that were asked for.
