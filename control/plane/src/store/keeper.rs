@@ -7,6 +7,7 @@
 use super::backend::Backend;
 use super::error::{ChangeError, Fault, StoreError};
 use super::metrics::StoreMetrics;
+use super::recent::{Recent, Since};
 use super::record::{Commit, OBJECT_BYTES_MAX, Record, Revision, Who, Write};
 use super::state::{Draft, State};
 use std::ops::{Deref, RangeInclusive};
@@ -38,6 +39,9 @@ pub(super) struct Inner {
     validate: Validate,
     /// What readers see: committed states only.
     state: RwLock<State>,
+    /// What the last commits changed; written while `state` is, so that who reads both reads one
+    /// moment.
+    recent: RwLock<Recent>,
     work: Arc<Mutex<Work>>,
     revisions: watch::Sender<Revision>,
     metrics: StoreMetrics,
@@ -77,6 +81,7 @@ impl Keeper {
             backend,
             validate,
             state: RwLock::default(),
+            recent: RwLock::default(),
             work: Arc::new(Mutex::new(work)),
             revisions: watch::Sender::new(0),
             metrics: StoreMetrics::default(),
@@ -90,6 +95,16 @@ impl Keeper {
     #[must_use]
     pub fn state(&self) -> StateGuard<'_> {
         self.inner.state()
+    }
+
+    /// The newest state with what was changed after `revision`; none where that is not known any
+    /// longer, and everything may have changed.
+    #[must_use]
+    pub fn since(&self, revision: Revision) -> (StateGuard<'_>, Option<Since>) {
+        let state = self.inner.state();
+        let recent = self.inner.recent.read().unwrap_or_else(PoisonError::into_inner);
+        let since = recent.since(revision, state.revision);
+        (state, since)
     }
 
     /// Tells each new revision.
@@ -252,9 +267,11 @@ impl Inner {
     fn apply(&self, work: &mut Work, records: &[Record]) {
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
             for record in records {
                 work.state.apply(record);
                 state.apply(record);
+                recent.add(record);
                 work.last = Some(record.id);
             }
         }
@@ -268,7 +285,12 @@ impl Inner {
         let state = self.backend.load().await?;
         let newest = self.backend.history(state.revision..=state.revision).await?;
         work.last = newest.first().map(|record| record.id);
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state.clone();
+        {
+            let mut shown = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+            *shown = state.clone();
+            recent.forget();
+        }
         work.state = state;
         work.stale = false;
         self.revisions.send_replace(work.state.revision);
