@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Folders of what neither comes back nor goes by a rollback, an export or an import: tokens of the
-/// API, so that one that was revoked stays revoked, edges and their join tokens likewise; and what
-/// the store itself is known by, such as the authority of its edges.
-pub const CREDENTIALS: [&str; 3] = ["tokens", "edges", "meta"];
+/// API, so that one that was revoked stays revoked, edges and their join tokens likewise; what
+/// the store itself is known by, such as the authority of its edges; and what edges try or have
+/// approved, which belongs to one moment.
+pub const CREDENTIALS: [&str; 4] = ["tokens", "edges", "meta", "publish"];
 
 /// Whether an object is in one of these folders; that of tokens may lie deeper.
 #[must_use]
@@ -65,7 +66,7 @@ impl Keeper {
     }
 
     /// What the objects were at `to` that changed from there to `head`.
-    async fn values_at(
+    pub(crate) async fn values_at(
         &self,
         to: Revision,
         head: Revision,
