@@ -268,6 +268,18 @@ impl Items {
         hash_of_all(self.all.values().map(|(_, hash)| hash))
     }
 
+    /// The hash of those of some kinds: what an edge has that is given no others.
+    #[must_use]
+    pub fn hash_of(&self, kept: impl Fn(ItemKind) -> bool) -> Hash {
+        let kept = self.all.iter().filter(|(key, _)| kept(key.kind));
+        hash_of_all(kept.map(|(_, (_, hash))| hash))
+    }
+
+    /// Names of all of them, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &ItemKey> {
+        self.all.keys()
+    }
+
     /// One item.
     #[must_use]
     pub fn get(&self, key: &ItemKey) -> Option<Item> {

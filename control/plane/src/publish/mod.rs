@@ -18,6 +18,23 @@ use bytes::Bytes;
 use control_api::publish::{Role, SnapshotId};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+mod book;
+mod compile;
+mod fleet;
+mod lower;
+mod metrics;
+mod publisher;
+mod ring;
+mod rollout;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+pub use compile::LeftOut;
+pub use fleet::health::OriginHealth;
+pub use publisher::{PublishError, Publisher};
+
 pub use process_runtime::config_file::{EdgesSettings, PublishSettings};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
