@@ -4,37 +4,40 @@
 //! of a token, `listen` takes their connections. What goes over a stream is another's business:
 //! [`Streams`] is all that the listener knows of it. The words of both sides are in
 //! `control_api::publish`.
+//!
+//! `compile` makes items of the objects, each by `lower`; `book` says what is meant for edges and
+//! what takes them there, `stream` is one edge's task, `trial` is about changes that go to some
+//! edges first, and `publisher` holds it together.
 
+mod book;
 pub mod ca;
+mod compile;
 mod count;
+mod fleet;
 mod gate;
 pub mod identity;
 pub mod join;
 pub mod listen;
-pub mod operator;
-mod tls;
-
-use bytes::Bytes;
-use control_api::publish::{Role, SnapshotId};
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
-mod book;
-mod compile;
-mod fleet;
 mod lower;
 mod metrics;
+pub mod operator;
 mod publisher;
 mod ring;
 mod rollout;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod trial;
 
 pub use compile::LeftOut;
 pub use fleet::health::OriginHealth;
 pub use publisher::{PublishError, Publisher};
 
+use bytes::Bytes;
+use control_api::publish::{Role, SnapshotId};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
 pub use process_runtime::config_file::{EdgesSettings, PublishSettings};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;

@@ -24,6 +24,7 @@ pub use lifecycle::BODY_BYTES_MAX;
 pub use serve::{Server, ServerError};
 pub use validate::validate;
 
+use crate::publish::Publisher;
 use crate::store::{Keeper, Vault};
 use core_model::IpNet;
 use handle::Previews;
@@ -47,6 +48,7 @@ pub struct Site {
     connections: usize,
     metrics: ApiMetrics,
     exposed: Vec<Exposed>,
+    publisher: Option<Arc<Publisher>>,
 }
 
 /// Metrics of another part, in the form of Prometheus.
@@ -78,7 +80,15 @@ impl Site {
             connections: limits.connections,
             metrics: ApiMetrics::default(),
             exposed: Vec::new(),
+            publisher: None,
         }
+    }
+
+    /// Tells what edges say: the health of pools.
+    #[must_use]
+    pub fn with_edges(mut self, publisher: Arc<Publisher>) -> Self {
+        self.publisher = Some(publisher);
+        self
     }
 
     /// Shows the metrics of another part of the control plane, too.

@@ -1,10 +1,12 @@
 //! Health as the edges see it, and probes on request.
 //!
-//! Edges tell what their monitors see; until one is attached there is nothing to tell, and the
-//! answers have the form of Cloudflare's without origins.
+//! Edges tell what their monitors see, and are one region together, which is named `Weir`. Until
+//! one is attached there is nothing to tell, and the answers have the form of Cloudflare's without
+//! origins.
 
 use super::collection::{Object, key_in, new_id};
 use super::kinds::{HEALTHCHECK, MONITOR, POOL, links_of};
+use crate::publish::OriginHealth;
 use crate::rest::lifecycle::Call;
 use crate::rest::reply::{Refusal, Reply};
 use crate::store::{Key, State, Stored};
@@ -55,8 +57,41 @@ impl Previews {
 /// `GET …/pools/{id}/health`.
 pub(crate) fn pool_health(call: &Call<'_>) -> Result<Reply, Refusal> {
     let key = key_in(&POOL.folder_of(call)?, call.route.item().unwrap_or_default())?;
-    call.site.keeper.state().get(&key).ok_or_else(Refusal::not_found)?;
-    Ok(Reply::of(json!({ "pool_id": key.id(), "pop_health": {} })))
+    let stored = call.site.keeper.state().get(&key).cloned().ok_or_else(Refusal::not_found)?;
+    let publisher = call.site.publisher.as_ref();
+    let told = |address: &str| publisher?.origin_health(key.id(), address);
+    let health = region_health(&stored.value, told);
+    Ok(Reply::of(json!({ "pool_id": key.id(), "pop_health": health })))
+}
+
+/// The region of all edges.
+const REGION: &str = "Weir";
+/// What Cloudflare tells of an origin that is well.
+const WELL: &str = "No failures";
+
+/// A pool by region: none where no edge knows any of its origins.
+fn region_health(pool: &Value, told: impl Fn(&str) -> Option<OriginHealth>) -> Value {
+    let origins = pool.get("origins").and_then(Value::as_array).into_iter().flatten();
+    let enabled = |origin: &&Value| origin.get("enabled") != Some(&Value::Bool(false));
+    let (mut rows, mut well) = (Vec::new(), 0);
+    for address in origins.filter(enabled).filter_map(|origin| origin.get("address")?.as_str()) {
+        let Some(told) = told(address) else { continue };
+        let Some(healthy) = told.healthy() else { continue };
+        well += u64::from(healthy);
+        let mut row = json!({
+            "healthy": healthy,
+            "failure_reason": if healthy { WELL } else { told.reason.as_str() },
+        });
+        if let (Some(us), Some(members)) = (told.rtt_us, row.as_object_mut()) {
+            members.insert("rtt".to_owned(), json!(format!("{:.1}ms", us as f64 / 1e3)));
+        }
+        rows.push(Value::Object([(address.to_owned(), row)].into_iter().collect()));
+    }
+    if rows.is_empty() {
+        return json!({});
+    }
+    let least = pool.get("minimum_origins").and_then(Value::as_u64).unwrap_or(1).max(1);
+    json!({ REGION: { "healthy": well >= least, "origins": rows } })
 }
 
 /// `POST …/preview` of a monitor or a pool, and `GET …/preview/{id}`.
@@ -129,5 +164,36 @@ pub(crate) fn healthcheck(call: &Call<'_>) -> Result<Reply, Refusal> {
         }
         (Method::Delete, Some(_)) => Err(Refusal::not_found()),
         _ => Err(Refusal::new(code::NO_METHOD, "Method not available for that URI")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_as_well_as_the_edges_find_its_origins() {
+        let told = |address: &str| match address {
+            "::1" => Some(OriginHealth { well: 2, ill: 1, rtt_us: Some(12_140), ..none() }),
+            "::2" => Some(OriginHealth { ill: 1, reason: "TCP Timeout".to_owned(), ..none() }),
+            _ => None,
+        };
+        let one = json!({"::1": {"healthy": true, "failure_reason": WELL, "rtt": "12.1ms"}});
+        let two = json!({"::2": {"healthy": false, "failure_reason": "TCP Timeout"}});
+        let check = |what: &str, least: u64, addresses: &[&str], expect: Value| {
+            let origin = |address: &&str| json!({"address": address, "enabled": true});
+            let origins: Vec<Value> = addresses.iter().map(origin).collect();
+            let pool = json!({"minimum_origins": least, "origins": origins});
+            assert_eq!(region_health(&pool, told), expect, "{what}");
+        };
+        let region = |healthy: bool, origins: &[&Value]| json!({REGION: {"healthy": healthy, "origins": origins}});
+        check("one of two is enough", 1, &["::1", "::2"], region(true, &[&one, &two]));
+        check("one of two is not enough", 2, &["::1", "::2"], region(false, &[&one, &two]));
+        check("nobody knows one of them", 1, &["::1", "::3"], region(true, &[&one]));
+        check("nobody knows any", 1, &["::3"], json!({}));
+    }
+
+    fn none() -> OriginHealth {
+        OriginHealth::default()
     }
 }
