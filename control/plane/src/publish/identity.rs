@@ -138,6 +138,14 @@ pub fn edges(state: &State) -> Vec<EdgeRecord> {
     all.filter_map(|(_, stored)| EdgeRecord::from_json(&stored.value)).collect()
 }
 
+/// The ids of all edges, and when each was revoked. Records are not read whole: there are many.
+pub(super) fn ids(state: &State) -> Vec<(String, Option<u64>)> {
+    let Ok(folder) = Key::new(EDGES) else { return Vec::new() };
+    let revoked = |value: &Value| value.get("revoked_ms").and_then(Value::as_u64);
+    let all = state.children(&folder).into_iter();
+    all.map(|(key, stored)| (key.id().to_owned(), revoked(&stored.value))).collect()
+}
+
 /// The edge of an id, where it may come.
 ///
 /// # Errors

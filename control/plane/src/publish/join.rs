@@ -4,7 +4,7 @@
 //! a slow hash would protect nothing.
 
 use super::ca::{Authority, RequestError};
-use super::identity::{Denied, EDGES_MAX, EdgeRecord, edge_key, edges, token_key};
+use super::identity::{Denied, EDGES_MAX, EdgeRecord, edge_key, ids, token_key};
 use crate::rest::token::{NoRandomness, hex, random};
 use crate::store::{ChangeError, Draft, Keeper, Key, KeyError, State, Who};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -194,10 +194,10 @@ fn use_up(draft: &mut Draft<'_>, token: TokenRecord) -> Result<(), Denied> {
 fn make_room(draft: &mut Draft<'_>, issue: Issue<'_>) -> Result<(), Denied> {
     let life = u64::try_from(issue.life.as_millis()).unwrap_or(u64::MAX);
     let (mut old, mut there) = (Vec::new(), 0);
-    for edge in edges(draft) {
-        match edge.revoked_ms {
+    for (id, revoked) in ids(draft) {
+        match revoked {
             None => there += 1,
-            Some(revoked) if revoked.saturating_add(life) < issue.now_ms => old.push(edge.id),
+            Some(revoked) if revoked.saturating_add(life) < issue.now_ms => old.push(id),
             Some(_) => {}
         }
     }

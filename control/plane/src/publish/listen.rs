@@ -7,7 +7,7 @@ mod tests;
 use super::ca::Authority;
 use super::count::{EdgeMetrics, Gauges, Hit};
 use super::gate;
-use super::identity::{Claim, claim, edges, known};
+use super::identity::{Claim, claim, ids, known};
 use super::tls::{TlsError, seconds, server_config};
 use super::{EdgesSettings, Streams};
 use crate::rest::limit::{Denials, Windows};
@@ -119,9 +119,9 @@ impl Gate {
     /// What it counts, in the form of Prometheus.
     #[must_use]
     pub fn metrics(&self) -> String {
-        let all = edges(&self.keeper.state());
+        let all = ids(&self.keeper.state());
         self.metrics.encode(Gauges {
-            edges: all.iter().filter(|edge| edge.revoked_ms.is_none()).count(),
+            edges: all.iter().filter(|(_, revoked)| revoked.is_none()).count(),
             connected: self.held().edges.len(),
             authority_ends: self.authority.ends(),
         })

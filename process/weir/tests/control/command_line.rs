@@ -126,6 +126,10 @@ fn a_control_file_is_refused_with_the_place_of_each_fault() {
         ("[store.etcd]\nendpoints = [\"http://x\"]\nuser = \"u\"\n", "both or neither"),
         ("[store.etcd]\nendpoints = []\n", "entries"),
         ("[limits]\nwindow = \"0s\"\n", "1s"),
+        ("[edges]\naddress = \"0.0.0.0:0\"\n", "at least one name"),
+        ("[edges]\nnames = [\"no name\"]\n", "a DNS name or an IP address"),
+        ("[edges]\ncertificate_life = \"1s\"\n", "3s"),
+        ("[publish]\ncanary_percent = 101\n", "100"),
         ("[control.tls]\ncertificate = \"none.crt\"\nkey = \"none.key\"\n", "no such file"),
     ] {
         let dir = TempDir::new();

@@ -2,7 +2,7 @@
 
 use super::support::{Edge, LONG, Store, block_on, invitation, now_ms};
 use crate::publish::identity::edges;
-use crate::publish::join::Invitation;
+use crate::publish::join::{Invitation, Issue, join};
 use crate::publish::operator::EdgeRequest;
 use control_api::publish::{Enrol, Hash, JOIN_PATH, JoinToken, Refusal, Role};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
@@ -200,5 +200,33 @@ fn a_body_that_is_none_is_refused_without_being_repeated() {
         }
         let answer = plane.call(None, "/edge/v1/other", &json!({})).await.expect("an answer");
         assert_eq!(answer.refused().0, 400);
+    });
+}
+
+#[test]
+fn a_revoked_edge_is_forgotten_once_its_certificates_have_ended() {
+    block_on(async {
+        let store = Store::new().await;
+        let authority = store.authority().await;
+        let token = store.invite(Invitation { uses: None, ..invitation() }).await;
+        let source = std::net::Ipv4Addr::LOCALHOST.into();
+        let join_at = async |now_ms: u64| {
+            let (enrol, authority) = (Edge::new().enrol(&token), &authority);
+            let issue = Issue { authority, life: LONG, now_ms };
+            join(&store.keeper, issue, &enrol, source).await.expect("joined").edge
+        };
+        let begun = now_ms();
+        let gone = join_at(begun).await;
+        store.ask(EdgeRequest::Revoke { edge: gone.clone() }).await.expect("revoked");
+        let there = || edges(&store.keeper.state()).into_iter().any(|edge| edge.id == gone);
+        join_at(begun + 60_000).await;
+        assert!(there(), "a certificate of it may be shown yet");
+        let life = u64::try_from(LONG.as_millis()).expect("a day");
+        let long = Invitation { lasts_ms: 10 * life, uses: None, ..invitation() };
+        let token = store.invite(long).await;
+        let issue = Issue { authority: &authority, life: LONG, now_ms: begun + life + 60_000 };
+        let enrol = Edge::new().enrol(&token);
+        join(&store.keeper, issue, &enrol, source).await.expect("joined");
+        assert!(!there() && edges(&store.keeper.state()).len() == 2);
     });
 }
