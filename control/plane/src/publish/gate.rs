@@ -95,7 +95,7 @@ async fn done(
 /// The edge that asks. Its certificate was checked by TLS; whether it may come is for the store.
 fn who(gate: &Gate, claim: Option<&Claim>) -> Result<Identity, Denied> {
     let claim = claim.ok_or(Denied::NoCertificate)?;
-    if claim.ends <= seconds() {
+    if claim.ends < seconds() {
         return Err(Denied::Ended);
     }
     known(&gate.keeper.state(), &claim.id)

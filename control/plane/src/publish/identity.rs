@@ -166,7 +166,7 @@ pub fn known(state: &State, id: &str) -> Result<Identity, Denied> {
 pub(super) struct Claim {
     /// The edge's id.
     pub(super) id: String,
-    /// When the certificate ends, in seconds since 1970.
+    /// The last second of the certificate, since 1970 (RFC 5280 §4.1.2.5: it is valid then).
     pub(super) ends: u64,
 }
 

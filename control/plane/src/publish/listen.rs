@@ -335,7 +335,6 @@ async fn connection(
     let mut opening = pin!(tokio::time::sleep(HEAD_TIMEOUT));
     let over = async {
         tokio::select! {
-            () = until(ends) => {}
             () = told(&mut ended) => {}
             () = async {
                 match &mut gone {
@@ -345,7 +344,7 @@ async fn connection(
             } => {}
         }
     };
-    let mut over = pin!(over);
+    let (mut over, mut aged) = (pin!(over), pin!(until(ends.saturating_add(1))));
     loop {
         tokio::select! {
             _ = &mut served => return,
@@ -354,6 +353,9 @@ async fn connection(
                     return;
                 }
             }
+            // The edge comes back at once with its renewed certificate; a farewell would have it
+            // wait for the end of its stream.
+            () = &mut aged => return,
             () = &mut over => break,
         }
     }
