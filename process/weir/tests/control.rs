@@ -4,4 +4,5 @@
 mod clients;
 mod command_line;
 mod drift;
+mod edges;
 mod rig;
