@@ -56,7 +56,7 @@ impl Settings {
     /// What command line and file say together; none where neither names a control plane.
     ///
     /// # Errors
-    /// A token that is none, a file that cannot be read, or a state folder without a plane.
+    /// A token that is none, or a state folder without a plane.
     pub fn of(
         options: &Options,
         file: Option<&config::Control>,
@@ -78,7 +78,15 @@ impl Settings {
                 Ok(text) => Some(text.parse()?),
                 // The token is needed once, and may be taken away then.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-                Err(cause) => return Err(FleetError::TokenFile { path: path.clone(), cause }),
+                // Who has joined needs none, and may be another user than who starts as root.
+                Err(error) => {
+                    operator_log::warn(
+                        "join_token_unread",
+                        "the join token cannot be read, and only who has joined needs none",
+                        &[("file", &path.display()), ("error", &error)],
+                    );
+                    None
+                }
             },
         };
         let state = options.state.clone().or_else(|| file.and_then(|file| file.state.clone()));

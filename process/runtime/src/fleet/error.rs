@@ -44,15 +44,6 @@ pub enum FleetError {
     /// The token is none.
     #[error("the join token cannot be used")]
     Token(#[from] TokenError),
-    /// The file of the token cannot be read.
-    #[error("{}: the join token cannot be read", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's reason.
-        #[source]
-        cause: io::Error,
-    },
     /// A key or a request for a certificate cannot be made.
     #[error("a key for this edge cannot be made")]
     Key(#[source] rcgen::Error),
