@@ -5,4 +5,4 @@ mod clients;
 mod command_line;
 mod drift;
 mod edges;
-mod rig;
+pub(crate) mod rig;

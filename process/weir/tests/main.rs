@@ -12,6 +12,8 @@ mod examples;
 #[cfg(test)]
 mod features;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod framing;
 #[cfg(test)]
 mod h2;

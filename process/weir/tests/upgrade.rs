@@ -1,7 +1,7 @@
 //! Binary upgrades: under load nothing is lost, and whatever becomes of the new process, somebody
 //! serves.
 
-mod rights;
+pub(crate) mod rights;
 mod service;
 mod steps;
 

@@ -38,18 +38,18 @@ pub(super) fn run_client(command: &mut Command) -> (bool, String) {
 }
 
 /// `weir` with these words.
-pub(super) fn weir(words: &[&str]) -> (bool, String, String) {
+pub(crate) fn weir(words: &[&str]) -> (bool, String, String) {
     run(command().args(words))
 }
 
 /// Writes a control file with a port that the kernel chooses.
-pub(super) fn control_file(dir: &TempDir, more: &str) -> PathBuf {
+pub(crate) fn control_file(dir: &TempDir, more: &str) -> PathBuf {
     let text = format!("[control]\naddress = \"127.0.0.1:0\"\n{more}{AMPLE}");
     dir.write("control.toml", text)
 }
 
 /// A control plane that serves `file`, and its base URL.
-pub(super) fn serve(file: &Path) -> (Guard, String) {
+pub(crate) fn serve(file: &Path) -> (Guard, String) {
     let mut guard = Guard::start(command().arg("control").arg(file));
     let url = wait::value("the control plane says where it serves", SOON, || {
         assert!(guard.ended().is_none(), "it ended: {}", guard.stderr.text());
@@ -77,7 +77,7 @@ impl Plane {
     }
 
     /// One call: the status and the body.
-    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         ask(&self.url, &self.token, method, path, body)
     }
 
@@ -93,7 +93,7 @@ impl Plane {
 }
 
 /// One call: the status and the body.
-pub(super) fn ask(url: &str, token: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(crate) fn ask(url: &str, token: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
     let address = url.trim_start_matches("http://").split('/').next().expect("an address");
     let head = format!(
         "{method} /client/v4{path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\

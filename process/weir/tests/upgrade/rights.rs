@@ -16,7 +16,7 @@ fn allow(path: &std::path::Path, mode: u32) {
 }
 
 /// A copy of the program beside the configuration, where every user can run it.
-pub(super) fn program(edge: &Edge) -> PathBuf {
+pub(crate) fn program(edge: &Edge) -> PathBuf {
     let path = edge.dir.path().join("weir");
     // What is in its place goes, be it a script.
     drop(std::fs::remove_file(&path));

@@ -1,0 +1,213 @@
+//! A control plane with edges: all processes real, on loopback.
+
+use crate::control::rig::{ask, control_file, serve, weir};
+use crate::support::client::Client;
+use crate::support::edge::Edge;
+use crate::support::files::{TempDir, free_port};
+use crate::support::process::{Guard, Weir};
+use crate::support::upstream::{Conn, Upstream};
+use crate::support::wait::{self, SOON};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+/// The zone of all published hosts.
+const ZONE: &str = "fleet.test";
+
+/// A control plane, and what a test needs to change its objects.
+pub(super) struct Fleet {
+    pub(super) plane: Guard,
+    file: PathBuf,
+    token: String,
+    url: String,
+    account: String,
+    zone: String,
+    edges_port: u16,
+    dir: TempDir,
+}
+
+/// An origin that answers its own name.
+pub(super) fn origin(name: &'static str) -> Upstream {
+    Upstream::start(move |conn: &mut Conn| {
+        let length = name.len();
+        while conn.request().is_some() {
+            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
+            if !conn.write(reply) {
+                return;
+            }
+        }
+    })
+}
+
+#[track_caller]
+fn good((status, body): (u16, Value)) -> Value {
+    assert!(status < 300, "{status} {body}");
+    body["result"].clone()
+}
+
+#[track_caller]
+fn id(object: &Value) -> String {
+    object["id"].as_str().unwrap_or_else(|| panic!("no id in {object}")).to_owned()
+}
+
+impl Fleet {
+    pub(super) fn start() -> Self {
+        let (dir, edges_port) = (TempDir::new(), free_port());
+        let more = format!("[edges]\naddress = \"127.0.0.1:{edges_port}\"\n");
+        let file = control_file(&dir, &more);
+        let path = file.display().to_string();
+        let (good_one, out, err) = weir(&["token", "create", "--json", "--control", &path]);
+        assert!(good_one, "{err}");
+        let made: Value = serde_json::from_str(&out).expect("JSON");
+        let token = made["token"].as_str().expect("a token").to_owned();
+        let (plane, url) = serve(&file);
+        let (account, zone) = (String::new(), String::new());
+        let mut fleet = Self { plane, file, token, url, account, zone, edges_port, dir };
+        fleet.account = id(&good(fleet.ask("GET", "/accounts", &Value::Null))[0]);
+        let zone = json!({ "name": ZONE, "account": { "id": fleet.account } });
+        fleet.zone = id(&good(fleet.ask("POST", "/zones", &zone)));
+        fleet
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        ask(&self.url, &self.token, method, path, &body)
+    }
+
+    fn pools(&self) -> String {
+        format!("/accounts/{}/load_balancers/pools", self.account)
+    }
+
+    /// Publishes a pool with one origin; gives its id.
+    #[track_caller]
+    pub(super) fn pool(&self, name: &str, origin: &Upstream) -> String {
+        let origins = json!([{ "name": "o", "address": "127.0.0.1", "port": origin.port() }]);
+        let pool = json!({ "name": name, "origins": origins });
+        id(&good(self.ask("POST", &self.pools(), &pool)))
+    }
+
+    /// Gives a pool another origin.
+    #[track_caller]
+    pub(super) fn turn(&self, pool: &str, origin: &Upstream) {
+        let origins = json!([{ "name": "o", "address": "127.0.0.1", "port": origin.port() }]);
+        let path = format!("{}/{pool}", self.pools());
+        good(self.ask("PATCH", &path, &json!({ "origins": origins })));
+    }
+
+    /// Publishes a host of the zone.
+    #[track_caller]
+    pub(super) fn host(&self, host: &str, pool: &str) -> String {
+        let body = json!({
+            "name": format!("{host}.{ZONE}"),
+            "default_pools": [pool],
+            "fallback_pool": pool,
+        });
+        let path = format!("/zones/{}/load_balancers", self.zone);
+        id(&good(self.ask("POST", &path, &body)))
+    }
+
+    /// Removes a host.
+    #[track_caller]
+    pub(super) fn without_host(&self, id: &str) {
+        good(self.ask(
+            "DELETE",
+            &format!("/zones/{}/load_balancers/{id}", self.zone),
+            &Value::Null,
+        ));
+    }
+
+    /// `weir edge …` on this control plane.
+    #[track_caller]
+    pub(super) fn edge(&self, words: &[&str]) -> String {
+        let file = self.file.display().to_string();
+        let all = [&["edge"], words, &["--control", &file]].concat();
+        let (good, out, err) = weir(&all);
+        assert!(good, "{all:?}: {err}");
+        out
+    }
+
+    /// A join token.
+    #[track_caller]
+    pub(super) fn join_token(&self) -> String {
+        let out = self.edge(&["token", "create"]);
+        let token = out.split_whitespace().find(|word| word.starts_with("weir-join."));
+        token.unwrap_or_else(|| panic!("no token in {out}")).to_owned()
+    }
+
+    /// Kills the control plane at once.
+    pub(super) fn kill(&mut self) {
+        self.plane.signal(rustix::process::Signal::KILL);
+        self.plane.exit(SOON);
+    }
+
+    /// Starts it again.
+    pub(super) fn start_again(&mut self) {
+        (self.plane, self.url) = serve(&self.file);
+    }
+
+    /// The file of an edge that has a listener and its control plane, and a token to join with.
+    #[track_caller]
+    pub(super) fn edge_file(&self, name: &str) -> Edge {
+        self.edge_file_with(name, "")
+    }
+
+    /// As [`Self::edge_file`], with further lines of `[runtime]`.
+    #[track_caller]
+    pub(super) fn edge_file_with(&self, name: &str, runtime: &str) -> Edge {
+        let (port, token) = (self.edges_port, self.join_token());
+        let file = self.dir.write(&format!("{name}.token"), token);
+        let state = self.dir.path().join(name);
+        Edge::new().listener("web", "").runtime(runtime).runtime(&format!(
+            "[control]\nurls = [\"https://127.0.0.1:{port}\"]\njoin_token_file = {file:?}\n\
+             state = {state:?}\nname = \"{name}\""
+        ))
+    }
+
+    /// Lets every user look for what is in the folders of this test.
+    pub(super) fn open_folder(&self) {
+        fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+
+    /// The state folder of an edge.
+    pub(super) fn state(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+/// What an edge answers for a host of the zone: the body, or the status where it is no 200.
+pub(super) fn get(edge: &Weir, host: &str) -> String {
+    let mut client = Client::connect(edge.web());
+    let head = format!("GET / HTTP/1.1\r\nHost: {host}.{ZONE}\r\nConnection: close\r\n\r\n");
+    let sent = client.send(head).map_err(|error| error.to_string());
+    match sent.and_then(|()| client.reply_within("GET", SOON)) {
+        Ok(reply) if reply.status == 200 => reply.text(),
+        Ok(reply) => reply.status.to_string(),
+        Err(error) => error,
+    }
+}
+
+/// Waits until an edge answers that.
+#[track_caller]
+pub(super) fn answers(edge: &Weir, host: &str, expect: &str) {
+    let mut last = String::new();
+    let there = wait::holds(SOON, || {
+        last = get(edge, host);
+        last == expect
+    });
+    assert!(there, "{host} answers {last}, not {expect}:\n{}", edge.stderr());
+}
+
+/// What `/status` of an edge says of its control plane.
+#[track_caller]
+pub(super) fn control(edge: &Weir) -> Value {
+    let reply = edge.admin("/status").unwrap_or_else(|error| panic!("/status: {error}"));
+    let status: Value = serde_json::from_str(&reply.text()).expect("JSON");
+    status["control"].clone()
+}
+
+/// Waits until that has this property.
+#[track_caller]
+pub(super) fn until(edge: &Weir, what: &str, test: impl Fn(&Value) -> bool) -> Value {
+    wait::value(what, SOON, || Some(control(edge)).filter(&test))
+}
