@@ -186,7 +186,10 @@ mod tests {
             let pool = json!({"minimum_origins": least, "origins": origins});
             assert_eq!(region_health(&pool, told), expect, "{what}");
         };
-        let region = |healthy: bool, origins: &[&Value]| json!({REGION: {"healthy": healthy, "origins": origins}});
+        let region = |healthy: bool, origins: &[&Value]| {
+            let told = json!({"healthy": healthy, "origins": origins});
+            json!({REGION: told})
+        };
         check("one of two is enough", 1, &["::1", "::2"], region(true, &[&one, &two]));
         check("one of two is not enough", 2, &["::1", "::2"], region(false, &[&one, &two]));
         check("nobody knows one of them", 1, &["::1", "::3"], region(true, &[&one]));
