@@ -235,9 +235,11 @@ pub enum PlaneMessage {
         /// As it was announced.
         snapshot: SnapshotId,
     },
-    /// Nothing is new. The edge has the newest snapshot that is meant for it.
+    /// The plane is there, whatever is under way. The edge has what is meant for it where this is
+    /// the generation that it has; one that refuses a snapshot is told of it all the same.
     Beat {
-        /// The newest generation that is meant for it.
+        /// The newest generation that is meant for it. It may be an older one than it has, where a
+        /// change is taken back that some edges got first.
         generation: u64,
     },
 }

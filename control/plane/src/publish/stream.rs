@@ -289,9 +289,8 @@ impl Stream {
         let Some(delivery) = self.under_way.take_if(|sent| sent.snapshot == *snapshot) else {
             return Ok(());
         };
-        // An edge may know before the end that it cannot use what comes.
-        self.waiting.clear();
-        self.acknowledges = None;
+        // It cannot know before the end of it.
+        self.acknowledges.take().ok_or(Ended::Broken)?;
         let publisher = self.publisher.clone();
         publisher.outcome(&self.identity, self.ticket, &delivery, outcome);
         match outcome {
