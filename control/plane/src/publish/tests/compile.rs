@@ -2,8 +2,9 @@
 
 use crate::publish::compile::{Compiler, LeftOut};
 use crate::publish::lower::tests::{Random, put};
+use crate::publish::ring::Hashes;
 use crate::store::{Key, State};
-use control_api::publish::{ItemKey, ItemKind};
+use control_api::publish::{ItemKey, ItemKind, Items};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -182,7 +183,11 @@ fn a_change_of_one_pool_looks_at_what_depends_on_it_alone() {
         assert_eq!(changed.items.len(), 1);
     }
     steps.sort();
-    println!("all: {whole:?}; one pool: {:?}", steps[10]);
+    let begun = Instant::now();
+    let hashes = Hashes::of(compiler.items());
+    let hashed = begun.elapsed();
+    assert_ne!(hashes.whole(), Hashes::of(&Items::default()).whole());
+    println!("all: {whole:?}; one pool: {:?}; the hash of all: {hashed:?}", steps[10]);
     // Five hundred times less work, so that no load of the machine turns it round.
     assert!(steps[10] * 100 < whole, "{:?} of {whole:?}", steps[10]);
     // One monitor for all: its change is one item, unless edges cannot probe by it.

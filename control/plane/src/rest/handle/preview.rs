@@ -181,14 +181,14 @@ mod tests {
         let one = json!({"::1": {"healthy": true, "failure_reason": WELL, "rtt": "12.1ms"}});
         let two = json!({"::2": {"healthy": false, "failure_reason": "TCP Timeout"}});
         let check = |what: &str, least: u64, addresses: &[&str], expect: Value| {
-            let origin = |address: &&str| json!({"address": address, "enabled": true});
+            let origin = |address: &&str| json!({"address": address});
             let origins: Vec<Value> = addresses.iter().map(origin).collect();
             let pool = json!({"minimum_origins": least, "origins": origins});
             assert_eq!(region_health(&pool, told), expect, "{what}");
         };
         let region = |healthy: bool, origins: &[&Value]| {
             let told = json!({"healthy": healthy, "origins": origins});
-            json!({REGION: told})
+            json!({ REGION: told })
         };
         check("one of two is enough", 1, &["::1", "::2"], region(true, &[&one, &two]));
         check("one of two is not enough", 2, &["::1", "::2"], region(false, &[&one, &two]));
