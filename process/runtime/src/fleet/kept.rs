@@ -70,6 +70,12 @@ impl Kept {
         }
     }
 
+    /// Believes nothing of the file any more, since another process may have written it: the next
+    /// call of [`Self::keep`] writes all of it.
+    pub fn forget(&mut self) {
+        self.has = None;
+    }
+
     /// Writes what is in force: `changes` made it of `base`.
     ///
     /// # Errors

@@ -135,3 +135,54 @@ fn row(place: &Place, (health, reason): &(Health, String), live: &OriginLive) ->
         rtt_us: (rtt_us != 0).then_some(rtt_us),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::fixture;
+    use control_api::publish::{Item, ItemKey};
+    use serde_json::json;
+
+    /// Origins and their health in the next report.
+    #[track_caller]
+    fn check(reporter: &Reporter, what: &str, expect: &[(&str, Option<bool>, &str)]) {
+        let report = reporter.report();
+        let told: Vec<_> = report
+            .origins
+            .iter()
+            .map(|row| {
+                assert_eq!(row.pool, "id-of-shop");
+                (row.origin.as_str(), row.healthy, row.reason.as_str())
+            })
+            .collect();
+        assert_eq!(told, expect, "{what}");
+    }
+
+    #[test]
+    fn a_report_tells_origins_of_published_pools_whose_health_is_another() {
+        let config = fixture::config();
+        let live = Arc::new(LiveTable::new(1));
+        let current = Arc::new(ArcSwap::from_pointee(Snapshot::first(config.clone())));
+        let reporter = Reporter::new(live.clone(), current, &Items::default());
+        let pool = config.pools.first().unwrap();
+        let [a, b] = [0, 1].map(|at| origin_of(&live, pool, pool.origins.get(at).unwrap()));
+        check(&reporter, "a pool of the file is nobody else's business", &[]);
+        let key = ItemKey { kind: ItemKind::Pool, id: "id-of-shop".into() };
+        let item = Item::new(key.clone(), &json!({ "name": "shop" })).unwrap();
+        reporter.changed(&[Change::Put(item)]);
+        a.set_health(Health::Healthy, "", 1, false);
+        let all = [("a", Some(true), ""), ("b \"2\"", None, "")];
+        check(&reporter, "all of them at first", &all);
+        check(&reporter, "nothing is new", &[]);
+        a.set_reason("a request failed");
+        check(&reporter, "the reason of a request", &[]);
+        b.set_health(Health::Unhealthy, "no answer", 2, false);
+        check(&reporter, "one fell ill", &[("b \"2\"", Some(false), "no answer")]);
+        reporter.forget();
+        let all = [("a", Some(true), ""), ("b \"2\"", Some(false), "no answer")];
+        check(&reporter, "all of them to another plane", &all);
+        reporter.changed(&[Change::Remove(key)]);
+        reporter.forget();
+        check(&reporter, "it is published no more", &[]);
+    }
+}

@@ -323,7 +323,11 @@ impl Control {
     pub(super) fn follow(&self, follow: bool) {
         let Some(following) = &self.following else { return };
         match follow {
-            true => following.fleet.orders().resume(),
+            true => {
+                // The other process may have kept a snapshot before it ended.
+                following.kept.lock().unwrap_or_else(PoisonError::into_inner).forget();
+                following.fleet.orders().resume();
+            }
             false => following.fleet.orders().pause(),
         }
     }

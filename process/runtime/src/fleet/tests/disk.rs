@@ -64,6 +64,22 @@ fn what_follows_a_cut_is_written_as_a_whole() {
 }
 
 #[test]
+fn what_another_process_wrote_meanwhile_is_written_over() {
+    let temp = Temp::new();
+    let folder = kept(&temp);
+    let [(mut old, found, _), (mut new, ..)] = [(); 2].map(|()| Kept::open(&folder).unwrap());
+    let found = found.unwrap();
+    let theirs = items(&[("theirs", 1)]);
+    let changes = theirs.since(&found.items);
+    new.keep(&snapshot(4, &theirs), Some(&found.snapshot), &changes, &theirs).unwrap();
+    old.forget();
+    let ours = items(&[("ours", 1)]);
+    let changes = ours.since(&found.items);
+    old.keep(&snapshot(5, &ours), Some(&found.snapshot), &changes, &ours).unwrap();
+    assert_eq!(generation(&folder), Some(5));
+}
+
+#[test]
 fn a_damaged_snapshot_is_set_aside_and_told() {
     let temp = Temp::new();
     let folder = kept(&temp);

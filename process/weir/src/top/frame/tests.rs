@@ -145,3 +145,45 @@ fn packets_are_told_with_the_busiest_reasons_first() {
     ];
     assert_eq!(frame[at..at + expect.len()], expect);
 }
+
+#[test]
+fn an_edge_of_a_fleet_tells_how_it_stands() {
+    use process_runtime::fleet::FleetStatus;
+    let look = Look { columns: 100, colours: false };
+    let current = FleetStatus {
+        name: "edge-1".into(),
+        connected: true,
+        plane: "https://plane.test:8781".into(),
+        generation: 7,
+        published: 7,
+        stale_s: 1.2,
+        ..FleetStatus::default()
+    };
+    let behind = FleetStatus { published: 8, refusal: "no \u{1b}[2J".into(), ..current.clone() };
+    let apart = FleetStatus { connected: false, trouble: "it is dead".into(), ..current.clone() };
+    let plane = "https://plane.test:8781   published";
+    for (fleet, expect) in [
+        (
+            current,
+            vec![format!("CONTROL edge-1   current   {plane} 7   in force 7   known 1 s ago")],
+        ),
+        (
+            behind,
+            vec![
+                format!("CONTROL edge-1   behind   {plane} 8   in force 7   known 1 s ago"),
+                "  refused: no ?[2J".to_owned(),
+            ],
+        ),
+        (
+            apart,
+            vec![
+                format!("CONTROL edge-1   apart   {plane} 7   in force 7   known 1 s ago"),
+                "  apart: it is dead".to_owned(),
+            ],
+        ),
+    ] {
+        let status = Status { control: Some(fleet), ..status() };
+        let frame = lines(&status, &look);
+        assert_eq!(frame.get(1..=expect.len()), Some(&expect[..]));
+    }
+}
