@@ -122,8 +122,12 @@ impl Link {
             })?;
         let mut send = self.send.clone().ready().await.map_err(failed)?;
         let (reply, mut out) = send.send_request(request, false).map_err(failed)?;
-        self.say(&mut out, body, whole).await?;
-        let reply = reply.await.map_err(failed)?;
+        // Who refuses may not want to hear all of it first: the answer says more than that.
+        let said = self.say(&mut out, body, whole).await;
+        let reply = match reply.await {
+            Ok(reply) => reply,
+            Err(cause) => return Err(said.err().unwrap_or_else(|| failed(cause))),
+        };
         let (head, body) = reply.into_parts();
         if head.status == StatusCode::OK {
             return Ok((out, body));
