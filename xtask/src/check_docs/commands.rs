@@ -24,6 +24,8 @@ struct Help {
     verbs: Vec<String>,
     /// Flags, and whether a value follows.
     flags: Vec<(String, bool)>,
+    /// Whether a word that is no verb is an argument.
+    arguments: bool,
 }
 
 impl<'a> Helps<'a> {
@@ -51,6 +53,7 @@ impl Help {
             let trimmed = line.trim_start();
             if !line.starts_with(' ') {
                 in_verbs = line.starts_with("Commands:");
+                help.arguments |= line.starts_with("Arguments:");
             } else if in_verbs && line.starts_with("  ") && !line.starts_with("    ") {
                 help.verbs.extend(trimmed.split_whitespace().next().map(str::to_owned));
             } else if trimmed.starts_with('-') {
@@ -174,6 +177,9 @@ fn weir(words: &[String], helps: &mut Helps<'_>) -> Result<(), String> {
             value_follows = *valued && !word.contains('=');
         } else if !help.verbs.is_empty() {
             if !help.verbs.contains(word) {
+                if help.arguments {
+                    continue;
+                }
                 return Err(format!("no verb {word}; there are {}", help.verbs.join(", ")));
             }
             verbs.push(word.clone());
@@ -205,10 +211,14 @@ mod tests {
     const DEMO: &str = "Usage: weir demo\n\nOptions:\n      --chaos      Kill\n      \
                         --for <FOR>  Time\n          longer text\n  -h, --help  Print\n";
 
+    const CHECK: &str = "Usage: weir check [FILE]\n       weir check <COMMAND>\n\nCommands:\n  \
+                         all  Checks\n\nArguments:\n  [FILE]  The file\n";
+
     fn check(lines: &str, expect: &[&str]) {
         let ask = |verbs: &[String]| match verbs.join(" ").as_str() {
             "" => Ok(TOP.to_owned()),
             "demo" => Ok(DEMO.to_owned()),
+            "check" => Ok(CHECK.to_owned()),
             _ => Ok(String::new()),
         };
         let document = Document::parse(&format!("```sh\n{lines}\n```\n"));
@@ -225,6 +235,7 @@ mod tests {
         check("RUST_LOG=x sudo ./target/release/weir demo \\\n  --chaos", &[]);
         check("cargo xtask fuzz run TARGET --seconds N", &[]);
         check("cargo xtask soak GROUP\ncargo xtask bench --help", &[]);
+        check("weir check all\nweir check a.toml", &[]);
         check("weird --flag; ls -l", &[]);
     }
 
