@@ -8,9 +8,11 @@ mod build;
 mod check;
 mod control;
 mod crl;
+mod declared;
 mod describe;
 mod diff;
 mod files;
+mod fleet;
 mod json_schema;
 mod print;
 mod raw;
@@ -25,9 +27,11 @@ pub use assembly::Assembly;
 pub use control::{
     ControlFile, ControlLimits, EdgesSettings, EtcdPlace, PublishSettings, StorePlace, load_control,
 };
+pub use declared::{Declared, PACKET_FLEET_KEYS, declared};
 pub use describe::is_secret;
 pub use diff::{Change, ChangeKind, changes_json, diff};
 pub use files::{FILE_BYTES_MAX, FILES_MAX, PEM_BYTES_MAX};
+pub use fleet::{NO_HASH_KEY, packet_faults};
 pub use json_schema::json_schema;
 pub use print::print_defaults;
 pub use report::FAULTS_MAX;

@@ -62,6 +62,11 @@ impl Report {
         self.sources.len() - 1
     }
 
+    /// The texts of all files that were read.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = Arc<str>> {
+        self.sources.iter().map(|source| source.text.clone())
+    }
+
     /// Whether any file has syntax faults or is unread, so that a missing object may stand there.
     pub(crate) fn incomplete(&self) -> bool {
         self.incomplete

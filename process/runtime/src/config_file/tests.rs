@@ -2,6 +2,7 @@
 
 mod assembly;
 mod certificates;
+mod declared;
 mod differences;
 mod faults;
 mod includes;
