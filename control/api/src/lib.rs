@@ -22,7 +22,7 @@ pub mod time;
 
 pub use envelope::{Envelope, Message, ResultInfo};
 pub use error::code;
-pub use operations::{Method, OPERATIONS, Operation, Resource};
+pub use operations::{Method, OPERATIONS, OWN_OPERATIONS, Operation, Resource};
 pub use report::{not_in_effect_list, operations_list};
 pub use shape::{Effect, Field, Kind, Shape};
 

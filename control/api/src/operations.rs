@@ -4,8 +4,10 @@
 //! in. What is not built is in it too, so that a list says so. What an operation does is the
 //! business of who serves it.
 
+mod own;
 mod table;
 
+pub use own::OWN_OPERATIONS;
 pub use table::OPERATIONS;
 
 /// Method of an operation.
@@ -85,6 +87,10 @@ pub enum Resource {
     Policy,
     /// Addresses of the edge.
     Ips,
+    /// Objects of the packet path.
+    Packet,
+    /// A configuration that is applied whole.
+    Apply,
 }
 
 /// One operation.

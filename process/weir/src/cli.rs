@@ -58,8 +58,13 @@ pub(crate) enum Command {
     Restore(control::Place),
     /// Write each object of the store to a file of its own, below a new folder.
     Export(control::Place),
-    /// Make the objects of the store those of a folder, in one change.
+    /// Make the objects of the store those of a folder, in one change; or bring those of an account
+    /// of Cloudflare's: `weir import cloudflare`.
     Import(control::Import),
+    /// Show what `weir apply` would do.
+    Plan(control::PlanOptions),
+    /// Make the objects of a control plane those that a configuration declares, in one change.
+    Apply(control::ApplyOptions),
     /// Tell every fault of FILE, or that there is none.
     Check {
         /// The configuration.
@@ -142,6 +147,8 @@ impl Command {
             Self::Restore(place) => place.restore(),
             Self::Export(place) => place.export(),
             Self::Import(import) => import.run(),
+            Self::Plan(options) => options.run(),
+            Self::Apply(options) => options.run(),
             Self::Check { file, json } => commands::check(&file, json),
             Self::PrintDefaults => commands::print_defaults(),
             Self::Schema => commands::schema(),

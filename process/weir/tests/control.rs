@@ -3,6 +3,7 @@
 
 mod clients;
 mod command_line;
+mod declare;
 mod drift;
 mod edges;
 pub(crate) mod rig;

@@ -1,7 +1,8 @@
-//! One connection to an endpoint of etcd: a request, a reply, and the next request.
+//! One connection to a server: a request, a reply, and the next request. What etcd and the API of
+//! another control plane are asked by.
 
 use core_wire::h1::body::{BodyDecoder, BodyLimits};
-use core_wire::h1::head::{HeadLimits, Method, ResponseParser};
+use core_wire::h1::head::{Field, HeadLimits, Method, ResponseParser};
 use core_wire::h1::response;
 use core_wire::h1::write::HeadWriter;
 use core_wire::write::{Scheme, WriteHead};
@@ -16,32 +17,37 @@ use tokio_rustls::TlsConnector;
 /// Bytes of a reply. A page of objects has at most 110 MB of JSON in base64.
 const REPLY_BYTES_MAX: u64 = 256 << 20;
 
-/// What a reply head may hold; etcd's are a few hundred bytes.
+/// What a reply head may hold; etcd's are a few hundred bytes, Cloudflare's some thousand.
 const HEAD_LIMITS: HeadLimits =
     HeadLimits { line_bytes: 8_192, section_bytes: 32_768, fields: 128 };
 
-/// Interim replies before the final one; etcd sends none.
+/// Interim replies before the final one; nobody that is asked sends any.
 const INTERIM_MAX: u32 = 4;
+
+/// The field by which a server asks for patience (RFC 9110 §10.2.3).
+const RETRY_AFTER: &str = "retry-after";
+/// Who asks.
+const USER_AGENT: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
 
 /// Bytes asked for by one read.
 const READ_SIZE: usize = 64 << 10;
 
-/// Where a member of etcd answers.
+/// Where a server answers.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// As it was written.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Host and port.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// The host alone, without brackets.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// Whether it speaks TLS.
-    pub(super) tls: bool,
+    pub(crate) tls: bool,
 }
 
 impl Endpoint {
     /// Reads `http://HOST:PORT` or `https://HOST:PORT`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let tls = match scheme {
             "http" => false,
@@ -63,22 +69,24 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection without a request on it.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     authority: String,
     buf: Vec<u8>,
 }
 
 /// A reply whose body is read as it comes.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     connection: Connection,
     body: BodyDecoder,
     reusable: bool,
-    pub(super) status: u16,
+    pub(crate) status: u16,
+    /// Seconds to wait, where the server says so.
+    pub(crate) retry_after: Option<u64>,
 }
 
 impl Connection {
-    pub(super) async fn open(to: &Endpoint, tls: Arc<ClientConfig>) -> io::Result<Self> {
+    pub(crate) async fn open(to: &Endpoint, tls: Arc<ClientConfig>) -> io::Result<Self> {
         let tcp = TcpStream::connect(&to.authority).await?;
         tcp.set_nodelay(true)?;
         let stream: Box<dyn Stream> = if to.tls {
@@ -90,25 +98,42 @@ impl Connection {
         Ok(Self { stream, authority: to.authority.clone(), buf: Vec::new() })
     }
 
-    /// Sends a request and reads the head of the reply.
-    pub(super) async fn post(
-        mut self,
+    /// Posts JSON and reads the head of the reply.
+    pub(crate) async fn post(
+        self,
         path: &str,
         token: Option<&str>,
         body: &[u8],
     ) -> io::Result<Reply> {
-        let mut bytes = Vec::with_capacity(512 + body.len());
+        self.ask("POST", path, token, Some(body)).await
+    }
+
+    /// Sends a request, with JSON where there is a body, and reads the head of the reply. The token
+    /// is the value of `Authorization`.
+    pub(crate) async fn ask(
+        mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> io::Result<Reply> {
+        let mut bytes = Vec::with_capacity(512 + body.map_or(0, <[u8]>::len));
         let mut head = HeadWriter::new(&mut bytes);
         let bad = |error| io::Error::other(format!("the request cannot be written: {error:?}"));
-        head.request(b"POST", Scheme::Http, self.authority.as_bytes(), path.as_bytes())
-            .map_err(bad)?;
-        head.field(b"Content-Type", b"application/json").map_err(bad)?;
+        let (name, authority) = (method.as_bytes(), self.authority.as_bytes());
+        head.request(name, Scheme::Http, authority, path.as_bytes()).map_err(bad)?;
+        if body.is_some() {
+            head.field(b"Content-Type", b"application/json").map_err(bad)?;
+        }
         if let Some(token) = token {
             head.field(b"Authorization", token.as_bytes()).map_err(bad)?;
         }
-        head.content_length(body.len() as u64);
+        head.field(b"User-Agent", USER_AGENT.as_bytes()).map_err(bad)?;
+        if let Some(body) = body {
+            head.content_length(body.len() as u64);
+        }
         head.finish();
-        bytes.extend_from_slice(body);
+        bytes.extend_from_slice(body.unwrap_or_default());
         self.stream.write_all(&bytes).await?;
         self.stream.flush().await?;
         for _ in 0..=INTERIM_MAX {
@@ -117,14 +142,20 @@ impl Connection {
                 self.more().await?;
             }
             let head = parser.head_mut();
+            // Replies to GET end as those to POST do.
             let meaning = response::meaning(head, &self.buf, Method::Post).map_err(invalid)?;
             let (status, length) = (head.status, head.len);
+            let named = |field: &&Field| {
+                field.name.get(&self.buf).eq_ignore_ascii_case(RETRY_AFTER.as_bytes())
+            };
+            let retry = head.fields.iter().find(named).map(|field| field.value.get(&self.buf));
+            let retry_after = retry.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
             self.buf.drain(..length.min(self.buf.len()));
             if !meaning.interim {
                 let limits = BodyLimits { body_bytes: REPLY_BYTES_MAX, ..BodyLimits::default() };
                 let body = BodyDecoder::new(meaning.framing, limits);
                 let reusable = meaning.reusable;
-                return Ok(Reply { connection: self, body, reusable, status });
+                return Ok(Reply { connection: self, body, reusable, status, retry_after });
             }
         }
         Err(io::Error::other("too many interim replies"))
@@ -141,7 +172,7 @@ impl Connection {
 
 impl Reply {
     /// The next part of the body; none at its end.
-    pub(super) async fn part(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) async fn part(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             let part = self.body.decode(&self.connection.buf).map_err(invalid)?;
             let data = self.connection.buf.get(part.data.clone()).unwrap_or_default().to_vec();
@@ -159,7 +190,7 @@ impl Reply {
     }
 
     /// The whole body, and the connection where it can be used again.
-    pub(super) async fn whole(mut self) -> io::Result<(Vec<u8>, Option<Connection>)> {
+    pub(crate) async fn whole(mut self) -> io::Result<(Vec<u8>, Option<Connection>)> {
         let mut body = Vec::new();
         while let Some(part) = self.part().await? {
             body.extend(part);

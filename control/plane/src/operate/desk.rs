@@ -1,6 +1,8 @@
 //! Does what operators ask, on a keeper.
 
 use super::{Changed, NewToken, OperateError, Request};
+use crate::declare::declare;
+use crate::import::bring;
 use crate::publish::{Attached, operator as edge};
 use crate::rest::operator;
 use crate::store::{ChangeError, Keeper, Key, Revision, State, StoreError, Stored, Vault, Who};
@@ -100,6 +102,18 @@ impl Desk {
             Request::Rollback { to } => changed(keeper.rollback(to, who, now_ms()).await),
             Request::Import { objects, prune } => {
                 changed(keeper.import(&objects, prune, who, now_ms()).await)
+            }
+            Request::Declare(declaration) => {
+                let vault = self.vault()?;
+                let keeper = &self.keeper;
+                operator::first_account(keeper, who).await.map_err(refused)?;
+                let now_us = now_ms().saturating_mul(1_000);
+                let plan = declare(keeper, &vault, who, now_us, &declaration, |_| true);
+                told(plan.await.map_err(refused)?)
+            }
+            Request::Bring(bringing) => {
+                let now_us = now_ms().saturating_mul(1_000);
+                told(bring(keeper, who, now_us, &bringing).await.map_err(refused)?)
             }
             Request::CreateToken(wish) => {
                 operator::first_account(keeper, who).await.map_err(refused)?;

@@ -12,6 +12,8 @@ mod tests;
 pub use desk::{Desk, OBJECTS_PAGE_BYTES, Objects, Vaults};
 pub use socket::{Connection, Listener, MESSAGE_BYTES_MAX, OPERATORS_MAX, SocketError};
 
+use crate::declare::Declaration;
+use crate::import::Bringing;
 use crate::publish::operator::EdgeRequest;
 use crate::rest::operator::Wish;
 use crate::store::files::Folder;
@@ -57,6 +59,10 @@ pub enum Request {
         /// Whether others are removed.
         prune: bool,
     },
+    /// Plans or applies a configuration: a [`Plan`](crate::declare::Plan).
+    Declare(Declaration),
+    /// Brings objects of another account: a [`Brought`](crate::import::Brought).
+    Bring(Bringing),
     /// Makes a token: [`NewToken`].
     CreateToken(Wish),
     /// All tokens, without what would let anybody use them: a list of objects.

@@ -22,6 +22,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of a body: Cloudflare's largest objects have some hundred kilobytes.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a configuration that is applied whole: 10,000 load balancers with 50,000 origins take
+/// some ten million.
+pub const APPLY_BYTES_MAX: usize = 32 << 20;
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a path that the log shows.
@@ -118,7 +121,11 @@ async fn answer(
         None => Place::default(),
         Some(caller) => auth::authorise(caller, &route, &site.keeper.state())?,
     };
-    let body = read(route.operation.method, body).await?;
+    let most = match route.operation.resource {
+        Some(Resource::Apply) => APPLY_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    };
+    let body = read(route.operation.method, body, most).await?;
     let call = Call {
         site,
         route: &route,
@@ -184,8 +191,7 @@ fn later(what: &str, wait: Duration) -> Refusal {
 
 fn route_of(parts: &Parts) -> Result<Route, Refusal> {
     let method = Method::ALL.into_iter().find(|method| method.as_str() == parts.method.as_str());
-    let path = parts.uri.path().strip_prefix(BASE).unwrap_or_default();
-    route::find(method, path).map_err(|miss| match miss {
+    route::find_whole(method, parts.uri.path()).map_err(|miss| match miss {
         Miss::Path => {
             let message = format!("No route for that URI; the API stands below {BASE}");
             Refusal::new(code::NO_ROUTE, message)
@@ -216,18 +222,18 @@ fn authenticate(
 }
 
 /// The body as JSON; a method that has none is not read.
-async fn read(method: Method, body: Incoming) -> Result<Value, Refusal> {
+async fn read(method: Method, body: Incoming, most: usize) -> Result<Value, Refusal> {
     if method == Method::Get {
         return Ok(Value::Null);
     }
-    let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
+    let whole = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect());
     let malformed = |what: String| {
         Refusal::new(code::MALFORMED, format!("Malformed JSON in request body: {what}"))
     };
     let bytes = match whole.await {
         Err(_) => return Err(malformed("it took too long".to_owned())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("The request body has more than {BODY_BYTES_MAX} bytes");
+            let message = format!("The request body has more than {most} bytes");
             return Err(Refusal::new(code::TOO_LARGE, message));
         }
         Ok(Err(_)) => return Err(malformed("it ended early".to_owned())),

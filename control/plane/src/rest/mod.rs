@@ -20,13 +20,17 @@ mod tls;
 pub mod token;
 mod validate;
 
-pub use lifecycle::BODY_BYTES_MAX;
+pub use lifecycle::{APPLY_BYTES_MAX, BODY_BYTES_MAX};
 pub use serve::{Server, ServerError};
 pub use validate::validate;
 
 use crate::publish::Publisher;
 use crate::store::{Keeper, Vault};
 use core_model::IpNet;
+pub(crate) use handle::{
+    Collection, HEALTHCHECK, LINKED, LOAD_BALANCER, MONITOR, POOL, links_of, new_account, stamp,
+};
+
 use handle::Previews;
 use limit::{Denials, Windows};
 use metrics::ApiMetrics;

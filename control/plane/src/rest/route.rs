@@ -1,9 +1,11 @@
 //! From method and path to the operation of the contract, and what the path names.
 
-use control_api::{Method, OPERATIONS, Operation};
+use control_api::{Method, OPERATIONS, OWN_OPERATIONS, Operation};
 
 /// What every path of the API starts with.
 pub(crate) const BASE: &str = "/client/v4";
+/// What every path of Weir's own operations starts with.
+pub(crate) const OWN_BASE: &str = "/weir/v1";
 /// Segments of a path; the longest template has nine.
 const SEGMENTS_MAX: usize = 16;
 
@@ -76,16 +78,32 @@ impl Route {
     }
 }
 
+/// Finds the operation of `path`, which stands below [`BASE`] or [`OWN_BASE`].
+pub(crate) fn find_whole(method: Option<Method>, path: &str) -> Result<Route, Miss> {
+    match path.strip_prefix(OWN_BASE) {
+        Some(path) => find_in(OWN_OPERATIONS, method, path),
+        None => find(method, path.strip_prefix(BASE).unwrap_or_default()),
+    }
+}
+
 /// Finds the operation of `path`, which starts with a slash and stands below [`BASE`].
 pub(crate) fn find(method: Option<Method>, path: &str) -> Result<Route, Miss> {
+    find_in(OPERATIONS, method, path)
+}
+
+fn find_in(
+    operations: &'static [Operation],
+    method: Option<Method>,
+    path: &str,
+) -> Result<Route, Miss> {
     let segments: Vec<&str> = path.strip_prefix('/').ok_or(Miss::Path)?.split('/').collect();
     if segments.len() > SEGMENTS_MAX || segments.iter().any(|segment| segment.is_empty()) {
         return Err(Miss::Path);
     }
     // A word stands before a parameter, so that `healthchecks/preview` is no healthcheck.
     let fit = |operation: &Operation| fit(operation.path, &segments);
-    let best = OPERATIONS.iter().filter_map(fit).max().ok_or(Miss::Path)?;
-    let there: Vec<_> = OPERATIONS.iter().filter(|one| fit(one) == Some(best)).collect();
+    let best = operations.iter().filter_map(fit).max().ok_or(Miss::Path)?;
+    let there: Vec<_> = operations.iter().filter(|one| fit(one) == Some(best)).collect();
     let Some(operation) = there.iter().find(|one| Some(one.method) == method) else {
         return Err(Miss::Method(there.iter().map(|one| one.method).collect()));
     };

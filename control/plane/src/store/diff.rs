@@ -3,12 +3,13 @@
 use super::key::Key;
 use super::record::{Changed, Record};
 use super::vault::{is_sealed, redacted};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// One place that differs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// The object and, after `#`, the place in it as JSON pointer.
     pub place: String,

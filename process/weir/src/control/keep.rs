@@ -1,9 +1,10 @@
 //! `weir backup`, `weir restore`, `weir export` and `weir import`: the store as files, and back.
 
+use super::cloudflare::Cloudflare;
 use super::{on, reach, reach_there, runtime};
 use crate::cli::EXIT_REFUSED;
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Subcommand};
 use control_plane::operate::{Changed, Operator, Request};
 use control_plane::store::files;
 use std::path::PathBuf;
@@ -21,12 +22,26 @@ pub(crate) struct Place {
 
 /// Where objects come from.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Import {
-    #[command(flatten)]
-    place: Place,
+    #[command(subcommand)]
+    elsewhere: Option<Elsewhere>,
+    /// The file of `weir control`.
+    #[arg(long = "control", required = true)]
+    file: Option<PathBuf>,
+    /// The folder of an export.
+    #[arg(required = true)]
+    path: Option<PathBuf>,
     /// Remove objects that are not in the folder, but for tokens.
     #[arg(long)]
     prune: bool,
+}
+
+/// Objects that are not in the form of an export.
+#[derive(Subcommand, Debug)]
+enum Elsewhere {
+    /// Bring the objects of an account of Cloudflare's, or of another control plane.
+    Cloudflare(Cloudflare),
 }
 
 impl Place {
@@ -82,14 +97,18 @@ impl Import {
     /// # Errors
     /// What kept it from its work.
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
-        let objects = match files::read(&self.place.path) {
+        if let Some(Elsewhere::Cloudflare(cloudflare)) = &self.elsewhere {
+            return cloudflare.run();
+        }
+        let (file, path) = self.file.as_ref().zip(self.path.as_ref()).context("FILE and DIR")?;
+        let objects = match files::read(path) {
             Ok(objects) => objects,
             Err(faults) => {
                 faults.iter().for_each(|fault| eprintln!("{fault}"));
                 return Ok(ExitCode::from(EXIT_REFUSED));
             }
         };
-        on(&self.place.file, |file| {
+        on(file, |file| {
             runtime()?.block_on(async {
                 let request = Request::Import { objects, prune: self.prune };
                 let done = reach(&file).await?.ask(&request).await;

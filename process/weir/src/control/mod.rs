@@ -1,12 +1,15 @@
 //! The control plane: `weir control` serves the API, `weir token` gives access to it, and the other
 //! verbs look after its store.
 
+mod apply;
+mod cloudflare;
 mod edge;
 mod history;
 mod keep;
 mod serve;
 mod token;
 
+pub(crate) use apply::{ApplyOptions, PlanOptions};
 pub(crate) use edge::Command as EdgeCommand;
 pub(crate) use history::{History, Rollback};
 pub(crate) use keep::{Import, Place};

@@ -5,8 +5,10 @@
 
 mod account;
 mod alerting;
+mod apply;
 mod collection;
 mod kinds;
+mod packet;
 mod preview;
 mod reference;
 mod region;
@@ -14,7 +16,8 @@ mod user;
 mod zone;
 
 pub(crate) use account::{key_of as account_key, object_of as new_account};
-pub(crate) use kinds::{Link, links_of};
+pub(crate) use collection::{Collection, stamp};
+pub(crate) use kinds::{HEALTHCHECK, LINKED, LOAD_BALANCER, Link, MONITOR, POOL, links_of};
 pub(crate) use preview::Previews;
 
 use super::lifecycle::Call;
@@ -47,6 +50,8 @@ pub(crate) async fn handle(call: &Call<'_>) -> Result<Reply, Refusal> {
         Resource::AvailableAlerts => Ok(alerting::available()),
         Resource::AlertHistory => alerting::history(call),
         Resource::Ips => Ok(ips(call)),
+        Resource::Packet => packet::handle(call).await,
+        Resource::Apply => apply::handle(call).await,
     }
 }
 

@@ -3,4 +3,5 @@
 mod access;
 mod isolation;
 mod objects;
+mod own;
 mod support;

@@ -157,7 +157,8 @@ impl Client<'_> {
     }
 
     pub(super) async fn call(&self, method: &str, path: &str, body: &str) -> Answer {
-        let path = format!("/client/v4{path}");
+        let base = if path.starts_with("/weir/") { "" } else { "/client/v4" };
+        let path = format!("{base}{path}");
         let text = self.raw(method, &path, "api", body).await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());

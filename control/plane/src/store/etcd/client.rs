@@ -3,7 +3,7 @@
 
 use super::super::error::StoreError;
 use super::EtcdOptions;
-use super::http::{Connection, Endpoint, Reply};
+use crate::client::{Connection, Endpoint, Reply};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::{ClientConfig, RootCertStore};

@@ -9,7 +9,6 @@
 //! definitions to build.
 
 mod client;
-mod http;
 
 use super::backend::{Dump, HISTORY_BYTES_MAX, HISTORY_PAGE_MAX};
 use super::error::StoreError;
