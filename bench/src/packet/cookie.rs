@@ -51,15 +51,9 @@ pub(super) fn all(key: HashKey, options: &Options) -> Result<Vec<Figure>> {
         let mut bench = Bench::new(&settings, &Capacities::default())?;
         let row = frames::served(v6)?;
         bench.tables.publish(1, &row.image).context("publishing a row's tables")?;
-        let programs = &bench.programs;
-        let slots = [
-            (maps::CHAIN_COOKIE, &programs.cookie),
-            (maps::CHAIN_COOKIE_ANSWER, &programs.cookie_answer),
-        ];
-        for (slot, program) in slots {
-            let program = program.as_ref().context("SYN cookies (Linux 6.0 is needed)")?;
-            bench.put(maps::CHAIN, slot, program.as_fd())?;
-        }
+        let cookies = bench.cookies.as_ref().context("SYN cookies (Linux 5.18 is needed)")?;
+        bench.put(maps::CHAIN, maps::CHAIN_COOKIE, cookies.decide.as_fd())?;
+        bench.put(maps::CHAIN, maps::CHAIN_COOKIE_ANSWER, cookies.answer.as_fd())?;
         let frame = syn(v6);
         let leaves = Some(frame.len() - OPTIONS.len() + answered);
         let (headers, draw) = (frame.len() as u32, DESTINATION | PORT | SOURCE);

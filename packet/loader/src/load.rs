@@ -2,7 +2,7 @@
 //! maps. No packet is touched yet: [`Loaded::go_live`] is the step that does.
 
 use crate::layout::{self, Layout};
-use crate::object::{ObjectError, Parsed, Programs};
+use crate::object::{Cookies, ObjectError, Parsed, Programs};
 use crate::pins::{Home, Lock, PinError, Set};
 use crate::publish::{PublishError, Published, Tables, TablesError};
 use crate::settings::{Capacities, Settings};
@@ -14,10 +14,10 @@ use packet_abi::{Trafficset, maps};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::OnceLock;
 
 /// Flags of trafficsets that want SYN cookies.
 const COOKIE_FLAGS: u32 = Trafficset::COOKIES | Trafficset::COOKIES_AUTO;
-const COOKIE_HELPERS: &str = "SYN cookies for programs (bpf_tcp_gen_syncookie, bpf_xdp_load_bytes)";
 
 /// Why nothing was loaded. What ran before goes on.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,9 @@ pub struct Loaded {
     pub(crate) maps: BTreeMap<String, OwnedFd>,
     pub(crate) programs: Programs,
     pub(crate) layout: Layout,
+    parsed: Parsed,
+    /// Loaded when the first trafficset wants them.
+    cookies: OnceLock<Cookies>,
     fresh: BTreeSet<String>,
     succeeds: bool,
 }
@@ -101,12 +104,19 @@ pub fn load(
     let described = layout.write().map_err(LoadError::Layout)?;
     set.pin(layout::NAME, described.as_fd())?;
     let succeeds = found.layout.is_some();
-    let loaded = Loaded { home: home.clone(), lock, set, maps, programs, layout, fresh, succeeds };
+    let (home, cookies) = (home.clone(), OnceLock::new());
+    let loaded =
+        Loaded { home, lock, set, maps, programs, layout, parsed, cookies, fresh, succeeds };
     if loaded.is_fresh(maps::CHAIN) {
         // Nobody goes by this chain yet, so that it can be filled before the tables are.
         loaded.store_chain()?;
     }
     Ok(loaded)
+}
+
+/// Whether a trafficset of a generation wants SYN cookies.
+pub(crate) fn want_cookies(image: &Image) -> bool {
+    image.sets.iter().any(|set| set.flags & COOKIE_FLAGS != 0)
 }
 
 /// What is pinned under `home`, of the maps that are wanted.
@@ -161,50 +171,63 @@ impl Loaded {
     }
 
     /// Publishes a generation in `tables`, which are [`Self::tables`], and fills or empties the
-    /// slots of the chain that only some trafficsets need.
+    /// slots of the chain that only some trafficsets need, with programs that are loaded when the
+    /// first generation wants them.
     ///
     /// # Errors
-    /// [`PublishError`] of [`Tables::publish`], or that the kernel has no SYN cookies for programs.
+    /// [`PublishError`] of [`Tables::publish`], or that the kernel did not take the programs.
     pub fn publish(
         &self,
         tables: &mut Tables,
         generation: u64,
         image: &Image,
     ) -> Result<Published, PublishError> {
-        let wants = |set: &Trafficset| set.flags & COOKIE_FLAGS != 0;
-        let wanted = image.sets.iter().any(wants);
+        let wanted = want_cookies(image);
         if wanted {
             // Before a packet can ask for it.
-            self.set_cookies(true)?;
+            self.fill_cookies()?;
         }
         let published = tables.publish(generation, image)?;
         if !wanted {
-            self.set_cookies(false)?;
+            self.empty_cookies()?;
         }
         Ok(published)
     }
 
-    /// Fills or empties the slots of SYN cookies.
-    fn set_cookies(&self, on: bool) -> Result<(), PublishError> {
+    /// The programs of SYN cookies, loaded and pinned if they are not yet.
+    fn cookies(&self) -> Result<&Cookies, PublishError> {
+        if let Some(loaded) = self.cookies.get() {
+            return Ok(loaded);
+        }
+        let loaded = self.parsed.load_cookies(&self.maps)?;
+        for (name, program) in loaded.all() {
+            self.set.pin(name, program)?;
+        }
+        Ok(self.cookies.get_or_init(|| loaded))
+    }
+
+    /// Fills the slots of SYN cookies. The one that answers stands there as long as one decides
+    /// that it shall.
+    fn fill_cookies(&self) -> Result<(), PublishError> {
+        let Cookies { decide, answer } = self.cookies()?;
+        self.set_slot(maps::CHAIN_COOKIE_ANSWER, Some(answer.as_fd()))?;
+        self.set_slot(maps::CHAIN_COOKIE, Some(decide.as_fd()))
+    }
+
+    /// Empties them.
+    fn empty_cookies(&self) -> Result<(), PublishError> {
+        self.set_slot(maps::CHAIN_COOKIE, None)?;
+        self.set_slot(maps::CHAIN_COOKIE_ANSWER, None)
+    }
+
+    fn set_slot(&self, slot: u32, program: Option<BorrowedFd<'_>>) -> Result<(), PublishError> {
         let failed = |source| PublishError::Slot { map: maps::CHAIN, source };
         let chain = self.map(maps::CHAIN).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        // The one that answers stands there as long as one decides that it shall.
-        let mut slots = [
-            (maps::CHAIN_COOKIE_ANSWER, &self.programs.cookie_answer),
-            (maps::CHAIN_COOKIE, &self.programs.cookie),
-        ];
-        if !on {
-            slots.reverse();
+        match program {
+            Some(program) => bpf::store_fd(chain, slot, program),
+            None => bpf::empty_slot(chain, slot),
         }
-        for (slot, program) in slots {
-            match program {
-                Some(program) if on => bpf::store_fd(chain, slot, program.as_fd()),
-                None if on => return Err(features::missing(COOKIE_HELPERS, "5.18").into()),
-                _ => bpf::empty_slot(chain, slot),
-            }
-            .map_err(failed)?;
-        }
-        Ok(())
+        .map_err(failed)
     }
 
     /// Whether the tables are new and empty, so that a generation must be published before
@@ -229,9 +252,11 @@ impl Loaded {
     pub(crate) fn store_chain(&self) -> Result<(), LoadError> {
         let failed = |source| LoadError::Slot { map: maps::CHAIN, source };
         let chain = self.map(maps::CHAIN).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let current = self.tables()?.image();
-        let cookies = current.sets.iter().any(|set| set.flags & COOKIE_FLAGS != 0);
-        self.set_cookies(cookies)?;
+        if want_cookies(&self.tables()?.image()) {
+            self.fill_cookies()?;
+        } else {
+            self.empty_cookies()?;
+        }
         // What the director goes on to stands there before it does.
         let slots = [
             (maps::CHAIN_TOO_BIG, &self.programs.too_big),

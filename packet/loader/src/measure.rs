@@ -2,7 +2,7 @@
 //! `cargo xtask bench packet`.
 
 use crate::load::LoadError;
-use crate::object::{ObjectError, Parsed, Programs};
+use crate::object::{Cookies, ObjectError, Parsed, Programs};
 use crate::publish::{Tables, TablesError};
 use crate::settings::{Capacities, Settings};
 use crate::sys::bpf::{self, Outcome};
@@ -45,6 +45,8 @@ pub enum MeasureError {
 pub struct Bench {
     /// The programs that ship.
     pub programs: Programs,
+    /// Those of SYN cookies; `None` before Linux 5.18.
+    pub cookies: Option<Cookies>,
     /// Their tables.
     pub tables: Tables,
     maps: BTreeMap<String, OwnedFd>,
@@ -60,13 +62,17 @@ impl Bench {
         let mut maps = BTreeMap::new();
         let parsed = Parsed::new(crate::EMBEDDED, settings, capacities)?;
         let programs = parsed.load(&mut maps)?;
+        let cookies = match parsed.load_cookies(&maps) {
+            Err(ObjectError::Feature(_)) => None,
+            other => Some(other?),
+        };
         let measuring = Parsed::load_named(OBJECT, &MEASURING, &mut maps)?;
         let tables = Tables::of(|name| {
             let missing = || TablesError::Map { name, source: io::ErrorKind::NotFound.into() };
             let map = maps.get(name).ok_or_else(missing)?;
             map.try_clone().map_err(|source| TablesError::Map { name, source })
         })?;
-        Ok(Self { programs, tables, maps, measuring })
+        Ok(Self { programs, cookies, tables, maps, measuring })
     }
 
     /// A program that only measures, by its name; the floor where there is none of that name.

@@ -18,6 +18,8 @@ pub static EMBEDDED: &[u8] = {
     &OBJECT.0
 };
 
+/// What kernels lack that cannot run the programs of SYN cookies.
+const COOKIE_HELPERS: &str = "SYN cookies for programs (bpf_tcp_gen_syncookie, bpf_xdp_load_bytes)";
 /// Lines at the end of a verifier's log that are told: what it was looking at, and why it stopped.
 const LOG_LINES_MAX: usize = 12;
 
@@ -71,10 +73,6 @@ pub struct Programs {
     pub director: OwnedFd,
     /// XDP: answers packets that the director cannot send on.
     pub too_big: OwnedFd,
-    /// XDP: decides about SYNs that are to be answered by cookie. `None` before Linux 5.18.
-    pub cookie: Option<OwnedFd>,
-    /// XDP: answers them.
-    pub cookie_answer: Option<OwnedFd>,
     /// TC: the redirector.
     pub redirector: OwnedFd,
     /// XDP: captures.
@@ -85,22 +83,36 @@ pub struct Programs {
 
 impl Programs {
     /// Names and descriptors.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
-        let always = [
-            ("root", &self.root),
-            ("director", &self.director),
-            ("too_big", &self.too_big),
-            ("redirector", &self.redirector),
-            ("tap_xdp", &self.tap_xdp),
-            ("tap_tc", &self.tap_tc),
-        ];
-        let cookies = [("cookie", &self.cookie), ("cookie_answer", &self.cookie_answer)];
-        let some = cookies.into_iter().filter_map(|(name, fd)| Some((name, fd.as_ref()?)));
-        always.into_iter().chain(some).map(|(name, fd)| (name, fd.as_fd()))
+    pub(crate) fn all(&self) -> [(&'static str, BorrowedFd<'_>); 6] {
+        [
+            ("root", self.root.as_fd()),
+            ("director", self.director.as_fd()),
+            ("too_big", self.too_big.as_fd()),
+            ("redirector", self.redirector.as_fd()),
+            ("tap_xdp", self.tap_xdp.as_fd()),
+            ("tap_tc", self.tap_tc.as_fd()),
+        ]
+    }
+}
+
+/// The programs of SYN cookies: a third of what the verifier has to look at, for few.
+#[derive(Debug)]
+pub struct Cookies {
+    /// XDP: decides about SYNs that are to be answered by cookie.
+    pub decide: OwnedFd,
+    /// XDP: answers them.
+    pub answer: OwnedFd,
+}
+
+impl Cookies {
+    /// Names and descriptors.
+    pub(crate) fn all(&self) -> [(&'static str, BorrowedFd<'_>); 2] {
+        [("cookie", self.decide.as_fd()), ("cookie_answer", self.answer.as_fd())]
     }
 }
 
 /// An object whose constants are set.
+#[derive(Debug)]
 pub struct Parsed {
     object: Object,
     shapes: BTreeMap<String, Shape>,
@@ -154,58 +166,58 @@ impl Parsed {
         &self.layout
     }
 
-    /// Loads the programs with these maps; those that are missing are made and added.
+    /// Loads the programs with these maps, but for those of SYN cookies; maps that are missing are
+    /// made and added.
     ///
     /// # Errors
     /// All of [`ObjectError`].
-    pub fn load(mut self, maps: &mut BTreeMap<String, OwnedFd>) -> Result<Programs, ObjectError> {
-        // The instructions name them by descriptor, so that they stay open until the verifier ran.
-        let _constants = self.link(maps)?;
-        Ok(Programs {
-            root: load_one(&self.object, "root")?,
-            director: load_one(&self.object, "director")?,
-            too_big: load_one(&self.object, "too_big")?,
-            cookie: load_optional(&self.object, "cookie")?,
-            cookie_answer: load_optional(&self.object, "cookie_answer")?,
-            redirector: load_one(&self.object, "redirector")?,
-            tap_xdp: load_one(&self.object, "tap_xdp")?,
-            tap_tc: load_one(&self.object, "tap_tc")?,
-        })
-    }
-
-    /// Loads the redirector alone.
-    ///
-    /// # Errors
-    /// All of [`ObjectError`].
-    pub(crate) fn load_redirector(
-        mut self,
-        maps: &mut BTreeMap<String, OwnedFd>,
-    ) -> Result<OwnedFd, ObjectError> {
-        let _constants = self.link(maps)?;
-        load_one(&self.object, "redirector")
-    }
-
-    /// Gives the instructions their maps; those that are missing are made and added, and those of
-    /// constants are given back.
-    fn link(
-        &mut self,
-        maps: &mut BTreeMap<String, OwnedFd>,
-    ) -> Result<BTreeMap<String, OwnedFd>, ObjectError> {
+    pub fn load(&self, maps: &mut BTreeMap<String, OwnedFd>) -> Result<Programs, ObjectError> {
         for (name, shape) in &self.shapes {
             if !maps.contains_key(name) {
                 maps.insert(name.clone(), create(name, *shape)?);
             }
         }
-        let constants = make_constants(&self.object)?;
-        let object_maps = std::mem::take(&mut self.object.maps);
-        let references = object_maps.iter().filter_map(|(name, map)| {
-            let fd = maps.get(name).or_else(|| constants.get(name))?;
-            Some((name.as_str(), fd.as_raw_fd(), map))
-        });
-        let text = self.object.functions.keys().map(|(section, _)| *section).collect();
-        self.object.relocate_maps(references, &text).map_err(broken)?;
-        self.object.relocate_calls(&text).map_err(broken)?;
-        Ok(constants)
+        let linked = self.link(maps)?;
+        Ok(Programs {
+            root: linked.load("root")?,
+            director: linked.load("director")?,
+            too_big: linked.load("too_big")?,
+            redirector: linked.load("redirector")?,
+            tap_xdp: linked.load("tap_xdp")?,
+            tap_tc: linked.load("tap_tc")?,
+        })
+    }
+
+    /// Loads the programs of SYN cookies, with the maps of the others.
+    ///
+    /// # Errors
+    /// All of [`ObjectError`]; [`ObjectError::Feature`] before Linux 5.18.
+    pub fn load_cookies(&self, maps: &BTreeMap<String, OwnedFd>) -> Result<Cookies, ObjectError> {
+        let linked = self.link(maps)?;
+        let lacks = |error| match error {
+            ObjectError::Feature(_) => features::missing(COOKIE_HELPERS, "5.18").into(),
+            other => other,
+        };
+        Ok(Cookies {
+            decide: linked.load("cookie").map_err(lacks)?,
+            answer: linked.load("cookie_answer").map_err(lacks)?,
+        })
+    }
+
+    /// Loads the redirector alone, with the maps of the others.
+    ///
+    /// # Errors
+    /// All of [`ObjectError`].
+    pub(crate) fn load_redirector(
+        &self,
+        maps: &BTreeMap<String, OwnedFd>,
+    ) -> Result<OwnedFd, ObjectError> {
+        self.link(maps)?.load("redirector")
+    }
+
+    /// Gives the instructions their maps.
+    fn link(&self, maps: &BTreeMap<String, OwnedFd>) -> Result<Linked, ObjectError> {
+        Linked::of(self.object.clone(), maps)
     }
 
     /// Loads programs by name, of an object without settings of its own.
@@ -217,12 +229,26 @@ impl Parsed {
         names: &[&'static str],
         maps: &mut BTreeMap<String, OwnedFd>,
     ) -> Result<BTreeMap<&'static str, OwnedFd>, ObjectError> {
-        let mut object = Object::parse(octets).map_err(broken)?;
+        let object = Object::parse(octets).map_err(broken)?;
         for (name, map) in object.maps.iter().filter(|(_, map)| is_shared(map)) {
             if !maps.contains_key(name) {
                 maps.insert(name.clone(), create(name, shape_of(map))?);
             }
         }
+        let linked = Linked::of(object, maps)?;
+        names.iter().map(|name| Ok((*name, linked.load(name)?))).collect()
+    }
+}
+
+/// An object whose instructions name maps by descriptor.
+struct Linked {
+    object: Object,
+    /// Stay open until the verifier ran, as those of the other maps do.
+    _constants: BTreeMap<String, OwnedFd>,
+}
+
+impl Linked {
+    fn of(mut object: Object, maps: &BTreeMap<String, OwnedFd>) -> Result<Self, ObjectError> {
         let constants = make_constants(&object)?;
         let object_maps = std::mem::take(&mut object.maps);
         let references = object_maps.iter().filter_map(|(name, map)| {
@@ -232,7 +258,11 @@ impl Parsed {
         let text = object.functions.keys().map(|(section, _)| *section).collect();
         object.relocate_maps(references, &text).map_err(broken)?;
         object.relocate_calls(&text).map_err(broken)?;
-        names.iter().map(|name| Ok((*name, load_one(&object, name)?))).collect()
+        Ok(Self { object, _constants: constants })
+    }
+
+    fn load(&self, name: &'static str) -> Result<OwnedFd, ObjectError> {
+        load_one(&self.object, name)
     }
 }
 
@@ -277,15 +307,6 @@ fn load_one(object: &Object, name: &'static str) -> Result<OwnedFd, ObjectError>
             source: refusal.error,
         },
     })
-}
-
-/// A program that calls what older kernels lack, and that few want; `None` where it is refused for
-/// that.
-fn load_optional(object: &Object, name: &'static str) -> Result<Option<OwnedFd>, ObjectError> {
-    match load_one(object, name) {
-        Err(ObjectError::Feature(_)) => Ok(None),
-        other => other.map(Some),
-    }
 }
 
 fn broken(error: impl std::error::Error) -> ObjectError {

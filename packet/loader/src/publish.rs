@@ -10,7 +10,7 @@
 //!
 //! A process that dies at any point leaves the old generation in force, or the new one.
 
-use crate::features::FeatureError;
+use crate::object::ObjectError;
 use crate::pins::{Home, PinError};
 use crate::sys::bpf::Grace;
 use crate::sys::mapped::Mapped;
@@ -76,9 +76,12 @@ pub enum PublishError {
         /// Buckets of all tables.
         len: u32,
     },
-    /// The kernel lacks what a trafficset wants.
+    /// The programs that a trafficset wants were refused.
     #[error(transparent)]
-    Feature(#[from] FeatureError),
+    Object(#[from] ObjectError),
+    /// They were not pinned.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// A slot of the chain.
     #[error("the kernel did not change a slot of {map}")]
     Slot {

@@ -14,6 +14,7 @@ pub use shield::{RuleSaid, Shield, ShieldSaid, ShieldStage};
 
 use crate::counters::{self, Counters, CountersError};
 use crate::layout::{self, Layout};
+use crate::load::want_cookies;
 use crate::object::{EMBEDDED, ObjectError, Parsed, Programs};
 use crate::pins::{Home, PinError};
 use crate::publish::{Tables, TablesError};
@@ -246,23 +247,26 @@ impl Explainer {
         if running != Layout::of(EMBEDDED, &settings) {
             return Err(ExplainError::OtherBuild);
         }
-        let parsed = Parsed::new(EMBEDDED, &settings, &Capacities::default())?;
         let mut maps = BTreeMap::new();
         for name in crate::upgrade::TABLES {
             maps.insert(name.to_owned(), home.open(name)?);
         }
+        let tables = Tables::open(home)?;
+        let parsed = Parsed::new(EMBEDDED, &settings, &Capacities::default())?;
         let programs = parsed.load(&mut maps)?;
+        let cookies = want_cookies(&tables.image()).then(|| parsed.load_cookies(&maps));
+        let cookies = cookies.transpose()?;
         let away = Address::of(if settings.outer_v6() { AWAY_V6 } else { AWAY_V4 });
         let there = Settings { address: away, ..settings };
         let there = Parsed::new(EMBEDDED, &there, &Capacities::default())?;
-        let redirector = there.load_redirector(&mut maps)?;
+        let redirector = there.load_redirector(&maps)?;
         let absent = || PinError::Absent { path: home.path().to_owned() };
         let counters = Counters::of(maps.remove(maps::COUNTERS).ok_or_else(absent)?)?;
         let chain = maps.remove(maps::CHAIN).ok_or_else(absent)?;
         let slots = [
             (maps::CHAIN_TOO_BIG, Some(&programs.too_big)),
-            (maps::CHAIN_COOKIE, programs.cookie.as_ref()),
-            (maps::CHAIN_COOKIE_ANSWER, programs.cookie_answer.as_ref()),
+            (maps::CHAIN_COOKIE, cookies.as_ref().map(|cookies| &cookies.decide)),
+            (maps::CHAIN_COOKIE_ANSWER, cookies.as_ref().map(|cookies| &cookies.answer)),
         ];
         for (slot, program) in slots {
             if let Some(program) = program {
@@ -270,7 +274,6 @@ impl Explainer {
                     .map_err(|source| ExplainError::Run { program: "director", source })?;
             }
         }
-        let tables = Tables::open(home)?;
         Ok(Self { settings, tables, programs, redirector, away, counters, _chain: chain })
     }
 

@@ -87,8 +87,8 @@ fn publishing_under_load_loses_nothing() {
 }
 
 #[test]
-fn cookie_programs_stand_in_the_chain_while_a_trafficset_wants_them() {
-    within("cookie_programs_stand_in_the_chain_while_a_trafficset_wants_them", |world| {
+fn cookie_programs_are_loaded_for_a_trafficset_that_wants_them() {
+    within("cookie_programs_are_loaded_for_a_trafficset_that_wants_them", |world| {
         let home = world.home();
         let (loaded, mut tables) = live(&home, 2);
         let chain = loaded.map(maps::CHAIN).unwrap();
@@ -97,9 +97,15 @@ fn cookie_programs_stand_in_the_chain_while_a_trafficset_wants_them() {
         let mut wanting = image(2);
         wanting.sets[0].flags |= Trafficset::COOKIES_AUTO;
         wanting.checksum = wanting.parts().checksum();
-        assert_eq!(filled(), [false; 2]);
+        let current = home.path().join("current");
+        let pinned = || ["cookie", "cookie_answer"].map(|name| current.join(name).exists());
+        assert_eq!((filled(), pinned()), ([false; 2], [false; 2]));
+        let flood = Flood::start(&world);
+        wait_until("a count", || counted(&home, Reason::SentFirst) > 100);
         loaded.publish(&mut tables, 2, &wanting).unwrap();
-        assert_eq!(filled(), [true; 2]);
+        assert_eq!((filled(), pinned()), ([true; 2], [true; 2]));
+        let outcome = flood.stop();
+        assert_eq!(outcome.came, outcome.sent);
         drop((loaded, tables));
         // A later loading goes on with what the tables in force want.
         let mut loaded = start(&home);
@@ -107,9 +113,13 @@ fn cookie_programs_stand_in_the_chain_while_a_trafficset_wants_them() {
         loaded.go_live(&["edge0"], Mode::Native).unwrap();
         let chain = loaded.map(maps::CHAIN).unwrap();
         let filled = || slots.map(|slot| bpf::slot_id(chain, slot).unwrap().is_some());
-        assert_eq!(filled(), [true; 2]);
+        assert_eq!((filled(), pinned()), ([true; 2], [true; 2]));
         loaded.publish(&mut tables, 3, &image(2)).unwrap();
         assert_eq!(filled(), [false; 2]);
+        drop((loaded, tables));
+        let mut loaded = start(&home);
+        loaded.go_live(&["edge0"], Mode::Native).unwrap();
+        assert_eq!(pinned(), [false; 2]);
     });
 }
 
