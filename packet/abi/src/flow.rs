@@ -91,17 +91,16 @@ impl Flow {
     /// SipHash of `source ‖ destination ‖ source port ‖ destination port` as on the wire.
     #[must_use]
     #[inline(always)]
-    pub fn hash(&self, key: &HashKey) -> u64 {
+    pub fn hash(&self, start: &Start) -> u64 {
         let ports = u64::from(self.source_port) | u64::from(self.destination_port) << 16;
-        let mut state = Sip::new(key);
         match self.family {
             Family::V4 => {
                 let source = u64::from(self.source.as_v4());
-                state.word(source | u64::from(self.destination.as_v4()) << 32);
+                let state = start.word(source | u64::from(self.destination.as_v4()) << 32);
                 state.finish(ports | 12 << 56)
             }
             Family::V6 => {
-                state.word(self.source.high);
+                let mut state = start.word(self.source.high);
                 state.word(self.source.low);
                 state.word(self.destination.high);
                 state.word(self.destination.low);
@@ -133,36 +132,52 @@ impl HashKey {
     }
 }
 
-/// SipHash-2-4 of two 32-bit words (addresses of a fragment) or a session id: at most seven octets
-/// and a length in the last word.
-#[must_use]
-#[inline(always)]
-pub fn hash_pair(key: &HashKey, word: u64, last: u64) -> u64 {
-    let mut state = Sip::new(key);
-    state.word(word);
-    state.finish(last)
+/// SipHash's state before the first word: what the key alone makes of it, and that half of the first
+/// round which no word takes part in. A loader computes it once for all packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Start {
+    /// The lanes.
+    pub lanes: [u64; 4],
 }
 
-/// The four lanes of SipHash.
+impl Start {
+    /// Of a key.
+    #[must_use]
+    pub const fn of(key: &HashKey) -> Self {
+        let a = key.first ^ 0x736f_6d65_7073_6575;
+        let b = key.second ^ 0x646f_7261_6e64_6f6d;
+        let sum = a.wrapping_add(b);
+        let (c, d) = (key.first ^ 0x6c79_6765_6e65_7261, key.second ^ 0x7465_6462_7974_6573);
+        Self { lanes: [sum.rotate_left(32), b.rotate_left(13) ^ sum, c, d] }
+    }
+
+    /// The state with the first eight octets in, as a little-endian word.
+    #[must_use]
+    #[inline(always)]
+    pub fn word(&self, word: u64) -> Sip {
+        let [a, b, c, d] = self.lanes;
+        let mut state = Sip { lanes: [a, b, c, d ^ word] };
+        state.second_half();
+        state.round();
+        state.lanes[0] ^= word;
+        state
+    }
+
+    /// The hash of up to seven octets, with the length on top.
+    #[must_use]
+    #[inline(always)]
+    pub fn finish(&self, last: u64) -> u64 {
+        self.word(last).close()
+    }
+}
+
+/// The four lanes of SipHash, after the first word.
 pub struct Sip {
     lanes: [u64; 4],
 }
 
 impl Sip {
-    /// The state a key starts from.
-    #[must_use]
-    #[inline(always)]
-    pub const fn new(key: &HashKey) -> Self {
-        Self {
-            lanes: [
-                key.first ^ 0x736f_6d65_7073_6575,
-                key.second ^ 0x646f_7261_6e64_6f6d,
-                key.first ^ 0x6c79_6765_6e65_7261,
-                key.second ^ 0x7465_6462_7974_6573,
-            ],
-        }
-    }
-
     /// Takes eight octets in, as a little-endian word.
     #[inline(always)]
     pub fn word(&mut self, word: u64) {
@@ -177,6 +192,11 @@ impl Sip {
     #[inline(always)]
     pub fn finish(mut self, last: u64) -> u64 {
         self.word(last);
+        self.close()
+    }
+
+    #[inline(always)]
+    fn close(mut self) -> u64 {
         self.lanes[2] ^= 0xff;
         self.round();
         self.round();
@@ -187,10 +207,16 @@ impl Sip {
 
     #[inline(always)]
     fn round(&mut self) {
+        let [a, b, ..] = &mut self.lanes;
+        *a = a.wrapping_add(*b);
+        *b = b.rotate_left(13) ^ *a;
+        *a = a.rotate_left(32);
+        self.second_half();
+    }
+
+    #[inline(always)]
+    fn second_half(&mut self) {
         let [mut a, mut b, mut c, mut d] = self.lanes;
-        a = a.wrapping_add(b);
-        b = b.rotate_left(13) ^ a;
-        a = a.rotate_left(32);
         c = c.wrapping_add(d);
         d = d.rotate_left(16) ^ c;
         a = a.wrapping_add(d);
@@ -205,18 +231,27 @@ impl Sip {
 /// SipHash-2-4 of any octets, for user space: checksums of generations, seeds of tables.
 #[must_use]
 pub fn hash_bytes(key: &HashKey, bytes: &[u8]) -> u64 {
-    let mut state = Sip::new(key);
+    let start = Start::of(key);
     let mut chunks = bytes.chunks_exact(8);
+    let mut state = None;
     for chunk in &mut chunks {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        state.word(u64::from_le_bytes(word));
+        let mut octets = [0; 8];
+        octets.copy_from_slice(chunk);
+        let word = u64::from_le_bytes(octets);
+        match &mut state {
+            None => state = Some(start.word(word)),
+            Some(state) => state.word(word),
+        }
     }
     let mut last = [0; 8];
     for (to, from) in last.iter_mut().zip(chunks.remainder()) {
         *to = *from;
     }
-    state.finish(u64::from_le_bytes(last) | (bytes.len() as u64) << 56)
+    let last = u64::from_le_bytes(last) | (bytes.len() as u64) << 56;
+    match state {
+        None => start.finish(last),
+        Some(state) => state.finish(last),
+    }
 }
 
 #[cfg(test)]
@@ -246,13 +281,13 @@ mod tests {
             destination_port: 443_u16.to_be(),
         };
         let wire = [10, 11, 12, 13, 203, 0, 113, 7, 0xb2, 0x6e, 0x01, 0xbb];
-        assert_eq!(flow.hash(&KEY), hash_bytes(&KEY, &wire));
+        assert_eq!(flow.hash(&Start::of(&KEY)), hash_bytes(&KEY, &wire));
         flow.family = Family::V6;
         let mut wire = [0; 36];
         wire[..16].copy_from_slice(&source);
         wire[16..32].copy_from_slice(&destination);
         wire[32..].copy_from_slice(&[0xb2, 0x6e, 0x01, 0xbb]);
-        assert_eq!(flow.hash(&KEY), hash_bytes(&KEY, &wire));
+        assert_eq!(flow.hash(&Start::of(&KEY)), hash_bytes(&KEY, &wire));
     }
 
     #[test]

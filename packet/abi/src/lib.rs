@@ -9,6 +9,6 @@ pub mod net;
 pub mod tables;
 pub mod verdict;
 
-pub use flow::{Address, Family, Flow, HashKey};
+pub use flow::{Address, Family, Flow, HashKey, Start};
 pub use tables::{Bucket, Descriptor, Dissector, Encapsulation, Entry, Server, Trafficset};
 pub use verdict::{Kind, Reason, Verdict};

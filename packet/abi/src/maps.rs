@@ -1,18 +1,20 @@
 //! Names and capacities of the kernel maps.
 
-/// Array of one u32: which half of the generation maps is in force.
+/// Table of one u64: which half of the generation maps is in force.
+///
+/// A table is an array of one value, in which its elements lie one behind the other.
 pub const ACTIVE: &str = "ACTIVE";
-/// Array of two [`crate::Descriptor`]s, one for each half.
+/// Table of two [`crate::Descriptor`]s, one for each half.
 pub const DESCRIPTORS: &str = "DESCRIPTORS";
-/// Array of u64: [`crate::Entry`]s of the trie of VIPs.
+/// Table of u64: [`crate::Entry`]s of the trie of VIPs.
 pub const TRIE: &str = "TRIE";
-/// Array of u64: port rows.
+/// Table of u64: port rows.
 pub const ROWS: &str = "ROWS";
-/// Array of [`crate::Trafficset`].
+/// Table of [`crate::Trafficset`].
 pub const SETS: &str = "SETS";
-/// Array of [`crate::Server`], by id.
+/// Table of [`crate::Server`], by id.
 pub const SERVERS: &str = "SERVERS";
-/// Array of u64: [`crate::Bucket`]s of all tables.
+/// Table of u64: [`crate::Bucket`]s of all tables.
 pub const BUCKETS: &str = "BUCKETS";
 /// Per-CPU array of [`crate::tables::Count`], by reason.
 pub const COUNTERS: &str = "COUNTERS";
@@ -77,8 +79,8 @@ pub const SAMPLES_LEN: u32 = 1 << 20;
 
 /// Names of the globals that the loader sets before it loads the programs.
 pub mod constants {
-    /// [`crate::HashKey`]: the fleet's key.
-    pub const HASH_KEY: &str = "HASH_KEY";
+    /// [`crate::Start`]: what the fleet's key makes of the hash.
+    pub const HASH_START: &str = "HASH_START";
     /// u32: this server's id.
     pub const SELF_ID: &str = "SELF_ID";
     /// [u8; 16]: this server's tunnel address, IPv4 as `::ffff:a.b.c.d`.
@@ -95,6 +97,16 @@ pub mod constants {
     pub const NETNS: &str = "NETNS";
     /// u32: "too big" replies per second and CPU.
     pub const TOO_BIG_RATE: &str = "TOO_BIG_RATE";
+    /// u32: elements of [`super::TRIE`], both halves together.
+    pub const TRIE_ROOM: &str = "TRIE_ROOM";
+    /// u32: elements of [`super::ROWS`].
+    pub const ROWS_ROOM: &str = "ROWS_ROOM";
+    /// u32: elements of [`super::SETS`].
+    pub const SETS_ROOM: &str = "SETS_ROOM";
+    /// u32: elements of [`super::SERVERS`].
+    pub const SERVERS_ROOM: &str = "SERVERS_ROOM";
+    /// u32: elements of [`super::BUCKETS`].
+    pub const BUCKETS_ROOM: &str = "BUCKETS_ROOM";
     /// u32: SYNs per second and CPU past which `syn_cookies = "auto"` answers by cookie.
     pub const SYN_RATE: &str = "SYN_RATE";
     /// u32: window scale that this host's listeners choose, or 255 where cookies may not carry

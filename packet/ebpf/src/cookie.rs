@@ -81,7 +81,8 @@ fn stages<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Result<Verdict, Ve
     let inner = Link { l3, family };
     let pass =
         if tunnelled { Verdict::Pass(Reason::NotVip) } else { Verdict::Local(Reason::LocalSyn) };
-    let packet = parse::network(frame, inner, BLAME).map_err(|verdict| keep(tunnelled, verdict))?;
+    let packet =
+        parse::network(frame, world, inner, BLAME).map_err(|verdict| keep(tunnelled, verdict))?;
     if packet.protocol != PROTOCOL_TCP || packet.fragment {
         return Err(pass);
     }
@@ -125,7 +126,7 @@ pub fn answer<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Verdict {
 #[inline(always)]
 fn reply<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Result<Verdict, Verdict> {
     let link = parse::link(frame)?;
-    let packet = parse::network(frame, link, BLAME)?;
+    let packet = parse::network(frame, world, link, BLAME)?;
     let malformed = Verdict::Drop(Reason::CookieMalformed);
     let header: Tcp = frame.load(packet.l4).ok_or(malformed)?;
     let offer = offer(frame, world, &packet, &header).ok_or(malformed)?;
@@ -322,8 +323,8 @@ impl Answer {
                     payload: (tcp as u16).to_be(),
                     next: PROTOCOL_TCP,
                     hops: OUTER_TTL,
-                    source: words(self.packet.destination),
-                    destination: words(self.packet.source),
+                    source: self.packet.destination,
+                    destination: self.packet.source,
                 };
                 frame.store(l3, ip)?;
                 Some(l3 + IPV6_LEN)

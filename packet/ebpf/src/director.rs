@@ -41,7 +41,7 @@ pub fn decide<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Verdict {
 fn stages<F: Frame, W: World<F>>(frame: &mut F, world: &W, link: Link) -> Result<Verdict, Verdict> {
     let address = parse::destination(frame, link)?;
     let leaf = service::vip(world, address)?;
-    let packet = parse::network(frame, link, BLAME)?;
+    let packet = parse::network(frame, world, link, BLAME)?;
     let seen = if packet.fragment {
         flow::of_fragment(&packet)
     } else if icmp::is_icmp(&packet) {
@@ -69,7 +69,7 @@ fn stages<F: Frame, W: World<F>>(frame: &mut F, world: &W, link: Link) -> Result
 #[inline(always)]
 pub fn too_big<F: Frame, W: World<F>>(frame: &mut F, world: &W) -> Verdict {
     let packet = match parse::link(frame) {
-        Ok(link) => parse::network(frame, link, BLAME),
+        Ok(link) => parse::network(frame, world, link, BLAME),
         Err(verdict) => return verdict,
     };
     match packet {

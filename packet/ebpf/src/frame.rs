@@ -1,6 +1,8 @@
 //! A frame as the stages see it: bounded loads and stores, room in front, a cut at the end. No
 //! stage touches a pointer.
 
+use packet_abi::Address;
+
 /// Values that may be read from any octets: no padding, no invalid bit pattern.
 ///
 /// # Safety
@@ -74,7 +76,7 @@ header!(
 );
 
 header!(
-    /// An IPv6 header (RFC 8200 §3), addresses in halves of words.
+    /// An IPv6 header (RFC 8200 §3).
     Ipv6, 40, {
         /// Version, traffic class, flow label.
         version_class_label: u32,
@@ -85,9 +87,9 @@ header!(
         /// Hops left.
         hops: u8,
         /// From whom.
-        source: [u32; 4],
+        source: Address,
         /// To whom.
-        destination: [u32; 4],
+        destination: Address,
     }
 );
 

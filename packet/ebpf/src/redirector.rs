@@ -4,7 +4,6 @@
 
 use crate::frame::{Ethernet, Frame, Gue, Ipv4, Ipv6, Udp, ipv4_checksum};
 use crate::stage::decap::{self, Tunnel};
-use crate::stage::encap::words;
 use crate::stage::flow::{self, Seen, Way};
 use crate::stage::icmp::{self, Message};
 use crate::stage::local;
@@ -93,8 +92,8 @@ fn stages<F: Frame, W: World<F>>(frame: &F, world: &W, tunnel: &Tunnel) -> Resul
     let Some(next) = tunnel.next else {
         return Ok(Verdict::Local(Reason::TunnelLastHop));
     };
-    let packet =
-        parse::network(frame, tunnel.inner, BLAME).map_err(|verdict| Stop::of(verdict, next))?;
+    let packet = parse::network(frame, world, tunnel.inner, BLAME)
+        .map_err(|verdict| Stop::of(verdict, next))?;
     if packet.fragment {
         return Err(Stop::Drop(Reason::InnerFragment));
     }
@@ -163,8 +162,8 @@ fn rewrite<F: Frame>(
         }
         Family::V6 => {
             let mut header: Ipv6 = frame.load(tunnel.l3)?;
-            header.source = words(fixed.self_address);
-            header.destination = words(next);
+            header.source = fixed.self_address;
+            header.destination = next;
             header.hops = tunnel.ttl - 1;
             frame.store(tunnel.l3, header)?;
             tunnel.l3 + IPV6_LEN

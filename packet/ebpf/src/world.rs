@@ -2,13 +2,13 @@
 //! the constants that the loader fixed.
 
 use packet_abi::tables::Row;
-use packet_abi::{Address, Bucket, Entry, Flow, HashKey, Server, Trafficset};
+use packet_abi::{Address, Bucket, Entry, Flow, Server, Start, Trafficset};
 
 /// What is fixed before the programs are loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Constants {
-    /// The fleet's key.
-    pub key: HashKey,
+    /// What the fleet's key makes of the hash.
+    pub start: Start,
     /// This server's id.
     pub self_id: u32,
     /// This server's tunnel address.
@@ -48,7 +48,7 @@ pub struct Segment {
 }
 
 /// Slots for notes.
-pub const NOTES: usize = 5;
+pub const NOTES: usize = 6;
 
 /// Tables, sockets and allowances. Indexes are from the descriptor's bases; `None` is past the end.
 pub trait World<F> {

@@ -36,7 +36,10 @@ struct Feature {
     shape: Shape,
 }
 
-const FEATURES: [Feature; 3] = [
+/// Octets of a value past what the kernel's allocator of small memory gives.
+const WIDE: u32 = (4 << 20) + 8;
+
+const FEATURES: [Feature; 4] = [
     Feature {
         name: "array maps",
         since: "4.15",
@@ -46,6 +49,11 @@ const FEATURES: [Feature; 3] = [
         name: "arrays in the memory of user space (BPF_F_MMAPABLE)",
         since: "5.5",
         shape: Shape { kind: kind::ARRAY, key: 4, value: 8, entries: 1, flags: MMAPABLE },
+    },
+    Feature {
+        name: "arrays with values of over 4 MiB",
+        since: "6.0",
+        shape: Shape { kind: kind::ARRAY, key: 4, value: WIDE, entries: 1, flags: MMAPABLE },
     },
     Feature {
         name: "BPF ring buffer",

@@ -5,6 +5,9 @@ use crate::features::{self, FeatureError};
 use crate::layout::{self, Layout};
 use crate::settings::{Capacities, Settings};
 use crate::sys::bpf::{self, Code, READ_ONLY_PROG, Shape, kind, place, program};
+use aya_obj::generated::{
+    BPF_DW, BPF_IMM, BPF_LD, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE, bpf_insn,
+};
 use aya_obj::{EbpfSectionKind, Object, ProgramSection};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +25,9 @@ pub static EMBEDDED: &[u8] = {
 const COOKIE_HELPERS: &str = "SYN cookies for programs (bpf_tcp_gen_syncookie, bpf_xdp_load_bytes)";
 /// Lines at the end of a verifier's log that are told: what it was looking at, and why it stopped.
 const LOG_LINES_MAX: usize = 12;
+
+/// The operation that loads 64 bits which two instructions hold.
+const LOAD_WIDE: u8 = (BPF_LD | BPF_IMM | BPF_DW) as u8;
 
 /// Why the programs did not get into the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +136,7 @@ impl Parsed {
         capacities: &Capacities,
     ) -> Result<Self, ObjectError> {
         let mut object = Object::parse(octets).map_err(broken)?;
-        let constants = settings.constants();
+        let constants = [settings.constants(), capacities.constants()].concat();
         let globals: HashMap<&str, (&[u8], bool)> =
             constants.iter().map(|(name, value)| (*name, (value.as_slice(), true))).collect();
         object.patch_map_data(globals).map_err(broken)?;
@@ -141,8 +147,8 @@ impl Parsed {
             .filter(|(_, map)| is_shared(map))
             .map(|(name, map)| {
                 let mut shape = shape_of(map);
-                if let Some(entries) = capacities.entries(name) {
-                    shape.entries = entries;
+                if let Some((elements, octets)) = capacities.table(name) {
+                    shape.value = elements.saturating_mul(octets);
                 }
                 if shape.kind == kind::PERF_EVENT_ARRAY && shape.entries == 0 {
                     shape.entries = cpus;
@@ -217,7 +223,14 @@ impl Parsed {
 
     /// Gives the instructions their maps.
     fn link(&self, maps: &BTreeMap<String, OwnedFd>) -> Result<Linked, ObjectError> {
-        Linked::of(self.object.clone(), maps)
+        let mut linked = Linked::of(self.object.clone(), maps)?;
+        let tables = self.shapes.iter().filter(|(_, shape)| is_table(shape));
+        let tables: Vec<i32> =
+            tables.filter_map(|(name, _)| Some(maps.get(name)?.as_raw_fd())).collect();
+        for function in linked.object.functions.values_mut() {
+            name_values(&mut function.instructions, &tables);
+        }
+        Ok(linked)
     }
 
     /// Loads programs by name, of an object without settings of its own.
@@ -340,8 +353,24 @@ fn shape_of(map: &aya_obj::Map) -> Shape {
     }
 }
 
+/// Whether a map is a table: one value, which programs reach by its address.
+const fn is_table(shape: &Shape) -> bool {
+    shape.kind == kind::ARRAY && shape.entries == 1 && shape.flags & bpf::MMAPABLE != 0
+}
+
+/// Makes the address of its value of what names a map, where it is one of `tables`.
+fn name_values(instructions: &mut [bpf_insn], tables: &[i32]) {
+    for one in instructions {
+        let names = one.code == LOAD_WIDE && u32::from(one.src_reg()) == BPF_PSEUDO_MAP_FD;
+        if names && tables.contains(&one.imm) {
+            // The other half of the instruction is the offset in the value: zero, as it came.
+            one.set_src_reg(BPF_PSEUDO_MAP_VALUE as u8);
+        }
+    }
+}
+
 /// Instructions as the eight octets each that the kernel reads (little-endian hosts).
-fn octets_of(instructions: &[aya_obj::generated::bpf_insn]) -> Vec<u8> {
+fn octets_of(instructions: &[bpf_insn]) -> Vec<u8> {
     let mut octets = Vec::with_capacity(instructions.len() * 8);
     for one in instructions {
         octets.push(one.code);

@@ -14,7 +14,10 @@ use crate::object::ObjectError;
 use crate::pins::{Home, PinError};
 use crate::sys::bpf::Grace;
 use crate::sys::mapped::Mapped;
-use crate::words::{descriptor_of, descriptor_words, server_of, server_words, set_of, set_words};
+use crate::words::{
+    DESCRIPTOR_WORDS, SERVER_WORDS, SET_WORDS, descriptor_of, descriptor_words, server_of,
+    server_words, set_of, set_words,
+};
 use core_forwarding::Image;
 use packet_abi::tables::Row;
 use packet_abi::{Bucket, Descriptor, Entry, Server, Trafficset, maps};
@@ -154,16 +157,17 @@ impl Tables {
     pub(crate) fn of(
         map: impl Fn(&'static str) -> Result<OwnedFd, TablesError>,
     ) -> Result<Self, TablesError> {
-        let mapped =
-            |name| Mapped::new(map(name)?).map_err(|source| TablesError::Map { name, source });
+        let mapped = |name, words| {
+            Mapped::new(map(name)?, words).map_err(|source| TablesError::Map { name, source })
+        };
         Ok(Self {
-            active: mapped(maps::ACTIVE)?,
-            descriptors: mapped(maps::DESCRIPTORS)?,
-            trie: mapped(maps::TRIE)?,
-            rows: mapped(maps::ROWS)?,
-            sets: mapped(maps::SETS)?,
-            servers: mapped(maps::SERVERS)?,
-            buckets: mapped(maps::BUCKETS)?,
+            active: mapped(maps::ACTIVE, 1)?,
+            descriptors: mapped(maps::DESCRIPTORS, DESCRIPTOR_WORDS)?,
+            trie: mapped(maps::TRIE, 1)?,
+            rows: mapped(maps::ROWS, 1)?,
+            sets: mapped(maps::SETS, SET_WORDS)?,
+            servers: mapped(maps::SERVERS, SERVER_WORDS)?,
+            buckets: mapped(maps::BUCKETS, 1)?,
             grace: Grace::new()
                 .map_err(|source| TablesError::Map { name: "weir_grace", source })?,
             // A process before this one may have died before it waited.

@@ -2,7 +2,8 @@
 
 use packet_abi::flow::hash_bytes;
 use packet_abi::maps::{self, constants};
-use packet_abi::{Address, HashKey, gue};
+use packet_abi::tables::Row;
+use packet_abi::{Address, Bucket, Entry, HashKey, Server, Start, Trafficset, gue};
 use std::fmt;
 
 /// UDP port of foo-over-UDP unless the configuration says another: the one above GUE's.
@@ -73,9 +74,9 @@ impl Settings {
 
     /// Constants by name, as the programs read them.
     pub(crate) fn constants(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let key = [self.key.first, self.key.second].map(u64::to_ne_bytes).concat();
+        let start = Start::of(&self.key).lanes.map(u64::to_ne_bytes).concat();
         vec![
-            (constants::HASH_KEY, key),
+            (constants::HASH_START, start),
             (constants::SELF_ID, u32::from(self.self_id).to_ne_bytes().to_vec()),
             (constants::SELF_ADDRESS, self.address.octets().to_vec()),
             (constants::OUTER_V6, u32::from(self.outer_v6()).to_ne_bytes().to_vec()),
@@ -166,17 +167,47 @@ impl Default for Capacities {
 }
 
 impl Capacities {
-    /// Entries of both halves of a map, if it is one of the tables.
-    pub(crate) fn entries(&self, name: &str) -> Option<u32> {
-        let half = match name {
-            maps::TRIE => self.trie,
-            maps::ROWS => self.rows,
-            maps::SETS => self.sets,
-            maps::SERVERS => self.servers,
-            maps::BUCKETS => self.buckets,
+    /// Those of tables that are there, by the octets of their values.
+    pub(crate) fn of(octets: impl Fn(&str) -> Option<u32>) -> Self {
+        let default = Self::default();
+        let half = |name: &str| {
+            let (elements, each) = default.table(name).unwrap_or_default();
+            octets(name).and_then(|all| all.checked_div(each)).unwrap_or(elements) / 2
+        };
+        Self {
+            trie: half(maps::TRIE),
+            rows: half(maps::ROWS),
+            sets: half(maps::SETS),
+            servers: half(maps::SERVERS),
+            buckets: half(maps::BUCKETS),
+        }
+    }
+
+    /// Elements of both halves of a table, and octets of each; `None` for other maps.
+    pub(crate) fn table(&self, name: &str) -> Option<(u32, u32)> {
+        let (half, octets) = match name {
+            maps::TRIE => (self.trie, size_of::<Entry>()),
+            maps::ROWS => (self.rows, size_of::<Row>()),
+            maps::SETS => (self.sets, size_of::<Trafficset>()),
+            maps::SERVERS => (self.servers, size_of::<Server>()),
+            maps::BUCKETS => (self.buckets, size_of::<Bucket>()),
             _ => return None,
         };
-        Some(half.max(1).saturating_mul(2))
+        Some((half.max(1).saturating_mul(2), octets as u32))
+    }
+
+    /// Constants by name, as the programs read them: what the verifier holds indexes against.
+    pub(crate) fn constants(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let tables = [
+            (constants::TRIE_ROOM, maps::TRIE),
+            (constants::ROWS_ROOM, maps::ROWS),
+            (constants::SETS_ROOM, maps::SETS),
+            (constants::SERVERS_ROOM, maps::SERVERS),
+            (constants::BUCKETS_ROOM, maps::BUCKETS),
+        ];
+        let elements = |name| self.table(name).map_or(0, |(elements, _)| elements);
+        let octets = |name| elements(name).to_ne_bytes().to_vec();
+        tables.into_iter().map(|(constant, name)| (constant, octets(name))).collect()
     }
 }
 

@@ -41,11 +41,7 @@ fn redirector(context: *mut __sk_buff) -> i32 {
     let mut frame = TcFrame { skb: context.as_ptr().cast() };
     let octets = frame.octets() as u64;
     frame.reach(OUTER_REACH);
-    let Some(world) = Kernel::new(context.as_ptr()) else {
-        return out(&context, (&TAP_TC, TAP_LOCAL), Reason::NoGeneration, octets, TC_ACT_OK as u32)
-            as i32;
-    };
-    let decision = redirector::decide(&mut frame, &world);
+    let decision = redirector::decide(&mut frame, &Kernel::new(context.as_ptr()));
     let (reason, action, tap) = match (decision.verdict, decision.take) {
         (Verdict::Local(reason), Some((octets, family))) => {
             match frame.unwrap(octets, family, constants().outer_v6) {

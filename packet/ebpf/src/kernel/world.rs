@@ -2,7 +2,7 @@
 
 use super::maps::{
     ACTIVE, ALLOWANCE, BEGUN, BUCKETS, DESCRIPTORS, ROWS, SCRATCH, SERVERS, SETS, SYNS, TRIE,
-    constants, netns, syn_rate, too_big_rate,
+    constants, element, netns, one_of, room, syn_rate, too_big_rate,
 };
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_tuple};
 use aya_ebpf::helpers::{
@@ -39,11 +39,11 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The generation in force, seen once for all of a packet.
     #[inline(always)]
-    pub(super) fn new(context: *mut c_void) -> Option<Self> {
-        let half = ACTIVE.get(0)?;
-        // SAFETY: user space stores whole words; the read is of one.
-        let half = unsafe { core::ptr::from_ref(half).read_volatile() };
-        Some(Self { context, generation: DESCRIPTORS.get(half & 1)? })
+    pub(super) fn new(context: *mut c_void) -> Self {
+        // SAFETY: the kernel's array; user space stores whole words, and the read is of one.
+        let half = unsafe { one_of(&ACTIVE, 0).read_volatile() };
+        // SAFETY: the kernel's array, which outlives every run of a program.
+        Self { context, generation: unsafe { &*one_of(&DESCRIPTORS, half) } }
     }
 
     /// Has the kernel make a cookie, and remember that this listener gave some.
@@ -275,27 +275,37 @@ impl<F: Frame> World<F> for Kernel {
 
     #[inline(always)]
     fn entry(&self, index: u32) -> Option<Entry> {
-        TRIE.get(self.generation.trie_base.wrapping_add(index)).map(|word| Entry(*word))
+        let word = element(&TRIE, room::trie(), self.generation.trie_base.wrapping_add(index))?;
+        // SAFETY: the kernel's array, at one of its elements.
+        Some(Entry(unsafe { *word }))
     }
 
     #[inline(always)]
     fn row(&self, index: u32) -> Option<Row> {
-        ROWS.get(self.generation.rows_base.wrapping_add(index)).map(|word| Row(*word))
+        let word = element(&ROWS, room::rows(), self.generation.rows_base.wrapping_add(index))?;
+        // SAFETY: as above.
+        Some(Row(unsafe { *word }))
     }
 
     #[inline(always)]
     fn trafficset(&self, index: u32) -> Option<Trafficset> {
-        SETS.get(self.generation.sets_base.wrapping_add(index)).copied()
+        let set = element(&SETS, room::sets(), self.generation.sets_base.wrapping_add(index))?;
+        // SAFETY: as above.
+        Some(unsafe { *set })
     }
 
     #[inline(always)]
     fn server(&self, index: u32) -> Option<&Server> {
-        SERVERS.get(self.generation.servers_base.wrapping_add(index))
+        let base = self.generation.servers_base;
+        let server = element(&SERVERS, room::servers(), base.wrapping_add(index))?;
+        // SAFETY: as above; the kernel's array outlives every run of a program.
+        Some(unsafe { &*server })
     }
 
     #[inline(always)]
     fn bucket(&self, index: u32) -> Option<Bucket> {
-        let word = BUCKETS.get_ptr(self.generation.buckets_base.wrapping_add(index))?;
+        let base = self.generation.buckets_base;
+        let word = element(&BUCKETS, room::buckets(), base.wrapping_add(index))?;
         // SAFETY: the kernel's array; user space stores whole words, and both slots are in one.
         Some(Bucket(unsafe { word.read_volatile() }))
     }

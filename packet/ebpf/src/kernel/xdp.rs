@@ -37,10 +37,7 @@ fn root(context: *mut xdp_md) -> u32 {
 fn director(context: *mut xdp_md) -> u32 {
     let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
-    let verdict = match Kernel::new(context.cast()) {
-        Some(world) => director::decide(&mut frame, &world),
-        None => Verdict::Pass(Reason::NoGeneration),
-    };
+    let verdict = director::decide(&mut frame, &Kernel::new(context.cast()));
     let context = XdpContext::new(context);
     if verdict.reason() == Reason::TooBigSent {
         // SAFETY: CHAIN holds XDP programs only. An empty slot falls through, to a drop below.
@@ -74,10 +71,7 @@ fn is_tunnel(frame: &XdpFrame) -> bool {
 fn cookie(context: *mut xdp_md) -> u32 {
     let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
-    let verdict = match Kernel::new(context.cast()) {
-        Some(world) => cookie::decide(&mut frame, &world),
-        None => Verdict::Pass(Reason::NoGeneration),
-    };
+    let verdict = cookie::decide(&mut frame, &Kernel::new(context.cast()));
     let context = XdpContext::new(context);
     if verdict.reason() == Reason::CookieSent {
         // SAFETY: CHAIN holds XDP programs only. An empty slot leaves the SYN to the stack.
@@ -93,10 +87,7 @@ fn cookie(context: *mut xdp_md) -> u32 {
 fn cookie_answer(context: *mut xdp_md) -> u32 {
     let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
-    let verdict = match Kernel::new(context.cast()) {
-        Some(world) => cookie::answer(&mut frame, &world),
-        None => Verdict::Pass(Reason::NoGeneration),
-    };
+    let verdict = cookie::answer(&mut frame, &Kernel::new(context.cast()));
     finish(&XdpContext::new(context), verdict, octets)
 }
 
@@ -106,10 +97,7 @@ fn cookie_answer(context: *mut xdp_md) -> u32 {
 fn too_big(context: *mut xdp_md) -> u32 {
     let mut frame = XdpFrame::new(context);
     let octets = frame.octets() as u64;
-    let verdict = match Kernel::new(context.cast()) {
-        Some(world) => director::too_big(&mut frame, &world),
-        None => Verdict::Pass(Reason::NoGeneration),
-    };
+    let verdict = director::too_big(&mut frame, &Kernel::new(context.cast()));
     finish(&XdpContext::new(context), verdict, octets)
 }
 

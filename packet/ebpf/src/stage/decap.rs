@@ -2,7 +2,7 @@
 //! from there on holds every lie against it.
 
 use crate::frame::{Frame, Gue, Ipv4, Ipv6, Udp};
-use crate::stage::parse::{Link, v6};
+use crate::stage::parse::Link;
 use crate::world::Constants;
 use packet_abi::gue::{HEADER_LEN, HOP_V4_LEN, HOP_V6_LEN, HOPS_MAX, PRIVATE_V4, PRIVATE_V6};
 use packet_abi::net::{
@@ -44,7 +44,7 @@ pub fn tunnel<F: Frame>(frame: &mut F, fixed: &Constants, l3: usize) -> Result<T
             return Err(not_ours);
         }
         let header: Ipv6 = frame.load(l3).ok_or(short)?;
-        if v6(header.destination) != fixed.self_address {
+        if header.destination != fixed.self_address {
             return Err(not_ours);
         }
         (Family::V6, header.hops, header.next, l3 + IPV6_LEN, false)

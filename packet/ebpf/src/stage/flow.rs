@@ -1,10 +1,9 @@
 //! Stage 3: what identifies a packet's flow. The dissector of its trafficset says where to look;
 //! what it cannot name falls back to addresses and ports.
 
-use crate::frame::Frame;
+use crate::frame::{Frame, hidden};
 use crate::stage::parse::Packet;
 use crate::world::World;
-use packet_abi::flow::Sip;
 use packet_abi::net::{PROTOCOL_TCP, PROTOCOL_UDP, TCP_LEN, TCP_SYN, UDP_LEN};
 use packet_abi::tables::{Dissector, SERVER_ID_MAX};
 use packet_abi::verdict::{Reason, Verdict};
@@ -14,6 +13,9 @@ use packet_abi::{Flow, Trafficset};
 pub const SESSION_MAX: usize = 8;
 /// Octets of a server id in a connection id at most.
 pub const QUIC_SERVER_MAX: usize = 8;
+/// Octets of a word that is loaded at once.
+const WORD: usize = 8;
+const _: () = assert!(QUIC_SERVER_MAX <= WORD && SESSION_MAX <= WORD && WORD <= UDP_LEN);
 /// QUIC version 1 (RFC 9000).
 const QUIC_V1: u32 = 1;
 /// QUIC version 2 (RFC 9369), whose packet types have other numbers.
@@ -124,7 +126,7 @@ pub fn dissect<F: Frame, W: World<F>>(
             named = id;
         }
     }
-    Subject { hash: seen.flow.hash(&world.fixed().key), named }
+    Subject { hash: seen.flow.hash(&world.fixed().start), named }
 }
 
 /// The server that a routable connection id names (QUIC-LB, plaintext form).
@@ -151,13 +153,14 @@ fn quic_server<F: Frame>(frame: &F, set: &Trafficset, payload: usize, end: usize
     if head >> 5 != set.quic_config || id + set.quic_id_len as usize > end {
         return None;
     }
-    let mut server = 0_u64;
-    for at in 0..QUIC_SERVER_MAX {
-        if at >= usize::from(set.quic_server_len) {
-            break;
-        }
-        server = server << 8 | u64::from(frame.load::<u8>(id + 1 + at)?);
+    let len = usize::from(set.quic_server_len);
+    if len == 0 || len > QUIC_SERVER_MAX {
+        return None;
     }
+    // The word that ends where the server id does. Ports and the length stand before the payload,
+    // so that it starts within the packet; hidden, since verifiers want that in one number.
+    let word = u64::from_be(frame.load(hidden(id + 1 + len - WORD))?);
+    let server = word & (u64::MAX >> ((WORD - len) * 8));
     if server > u64::from(SERVER_ID_MAX) { None } else { Some(server as u32) }
 }
 
@@ -175,20 +178,16 @@ fn session<F: Frame, W: World<F>>(
     if len == 0 || len > SESSION_MAX || from + len > end {
         return None;
     }
-    let mut word = 0_u64;
-    for at in 0..SESSION_MAX {
-        if at >= len {
-            break;
-        }
-        word |= u64::from(frame.load::<u8>(from + at)?) << (8 * at as u32);
-    }
+    // The word that ends where the session id does; as above, it starts within the packet.
+    let load = frame.load(hidden(from + len - WORD))?;
+    let word = u64::from_le(load) >> ((WORD - len) * 8);
+    let (start, length) = (world.fixed().start, (len as u64) << 56);
     // Eight octets fill a word, and the last word has the length alone.
-    let mut state = Sip::new(&world.fixed().key);
-    if len == SESSION_MAX {
-        state.word(word);
-        word = 0;
-    }
-    Some(state.finish(word | (len as u64) << 56))
+    Some(if len == SESSION_MAX {
+        start.word(word).finish(length)
+    } else {
+        start.finish(word | length)
+    })
 }
 
 /// Two ports from one load.

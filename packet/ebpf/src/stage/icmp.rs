@@ -3,7 +3,7 @@
 
 use crate::frame::{Ethernet, Frame, Icmp, Ipv4, Ipv6, update};
 use crate::stage::flow::split;
-use crate::stage::parse::{Packet, v6};
+use crate::stage::parse::Packet;
 use packet_abi::gue::OUTER_TTL;
 use packet_abi::net::{
     EXTENSION_FRAGMENT, ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_LEN, ICMP_PARAMETER_PROBLEM,
@@ -113,7 +113,7 @@ fn quoted_v6<F: Frame>(frame: &F, l3: usize) -> Result<((Address, Address), u8, 
     if u32::from_be(header.version_class_label) >> 28 != 6 {
         return Err(Verdict::Drop(Reason::ForeignError));
     }
-    let addresses = (v6(header.source), v6(header.destination));
+    let addresses = (header.source, header.destination);
     let l4 = l3 + IPV6_LEN;
     if header.next != EXTENSION_FRAGMENT {
         return Ok((addresses, header.next, l4));

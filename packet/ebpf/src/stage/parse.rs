@@ -3,6 +3,7 @@
 //! `network` runs after it and may call a packet bad.
 
 use crate::frame::{Frame, Ipv4, Ipv6, hidden};
+use crate::world::World;
 use packet_abi::net::{
     ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
     EXTENSION_DESTINATION, EXTENSION_FRAGMENT, EXTENSION_HOP_BY_HOP, EXTENSION_MOBILITY,
@@ -99,7 +100,7 @@ pub fn destination<F: Frame>(frame: &F, link: Link) -> Result<Address, Verdict> 
         }
         Family::V6 => {
             let header: Ipv6 = frame.load(link.l3).ok_or(short)?;
-            Ok(v6(header.destination))
+            Ok(header.destination)
         }
     }
 }
@@ -117,10 +118,15 @@ pub struct Blame {
 
 /// Reads an IP packet that is ours; what lies is dropped under `blame`.
 #[inline(always)]
-pub fn network<F: Frame>(frame: &F, link: Link, blame: Blame) -> Result<Packet, Verdict> {
+pub fn network<F: Frame, W: World<F>>(
+    frame: &F,
+    world: &W,
+    link: Link,
+    blame: Blame,
+) -> Result<Packet, Verdict> {
     match link.family {
         Family::V4 => ipv4(frame, link.l3, Verdict::Drop(blame.ipv4)),
-        Family::V6 => ipv6(frame, link.l3, blame),
+        Family::V6 => ipv6(frame, world, link.l3, blame),
     }
 }
 
@@ -152,7 +158,12 @@ fn ipv4<F: Frame>(frame: &F, l3: usize, bad: Verdict) -> Result<Packet, Verdict>
 }
 
 #[inline(always)]
-fn ipv6<F: Frame>(frame: &F, l3: usize, blame: Blame) -> Result<Packet, Verdict> {
+fn ipv6<F: Frame, W: World<F>>(
+    frame: &F,
+    world: &W,
+    l3: usize,
+    blame: Blame,
+) -> Result<Packet, Verdict> {
     let bad = Verdict::Drop(blame.ipv6);
     let header: Ipv6 = frame.load(l3).ok_or(bad)?;
     let first = u32::from_be(header.version_class_label);
@@ -169,45 +180,65 @@ fn ipv6<F: Frame>(frame: &F, l3: usize, blame: Blame) -> Result<Packet, Verdict>
         tos: (first >> 20) as u8,
         whole: true,
         fragment: false,
-        source: v6(header.source),
-        destination: v6(header.destination),
+        source: header.source,
+        destination: header.destination,
     };
     if is_extension(packet.protocol) {
-        extensions(frame, &mut packet, blame)?;
+        extensions(frame, world, &mut packet, blame)?;
     }
     Ok(packet)
 }
 
+/// Note: where the header is that is walked next.
+const AT: usize = 5;
+/// Bits of a place behind extension headers: each has 2,048 octets at most.
+const AT_MASK: u32 = 0x3fff;
+const _: () = assert!(
+    ETHERNET_LEN + VLAN_TAGS_MAX * VLAN_LEN + IPV6_LEN + IPV6_EXTENSIONS_MAX * 2048
+        <= AT_MASK as usize
+);
+
 /// Walks extension headers (RFC 8200 §4). Those that encrypt or authenticate end the walk: what is
 /// behind them is not ours to read, and no trafficset serves their protocols.
 #[inline(always)]
-fn extensions<F: Frame>(frame: &F, packet: &mut Packet, blame: Blame) -> Result<(), Verdict> {
+fn extensions<F: Frame, W: World<F>>(
+    frame: &F,
+    world: &W,
+    packet: &mut Packet,
+    blame: Blame,
+) -> Result<(), Verdict> {
     let bad = Verdict::Drop(blame.ipv6);
+    world.note(AT, packet.l4 as u32);
     for _ in 0..IPV6_EXTENSIONS_MAX {
         let kind = packet.protocol;
         if !is_extension(kind) {
-            return Ok(());
+            break;
         }
-        let [next, words]: [u8; 2] = frame.load::<u16>(packet.l4).ok_or(bad)?.to_ne_bytes();
+        let l4 = (world.noted(AT) & AT_MASK) as usize;
+        let [next, words]: [u8; 2] = frame.load::<u16>(l4).ok_or(bad)?.to_ne_bytes();
         let octets = if kind == EXTENSION_FRAGMENT {
-            let place = u16::from_be(frame.load::<u16>(packet.l4 + 2).ok_or(bad)?);
+            let place = u16::from_be(frame.load::<u16>(l4 + 2).ok_or(bad)?);
             // A lone fragment (RFC 6946) is whole: offset 0 and no more to come.
             packet.fragment |= place & 0xfff9 != 0;
             8
         } else {
             8 + usize::from(words) * 8
         };
-        packet.l4 += octets;
+        world.note(AT, (l4 + octets) as u32);
         packet.protocol = next;
-        if packet.l4 > packet.l3 + packet.length {
+        if l4 + octets > packet.l3 + packet.length {
             return Err(bad);
         }
         // What follows a fragment's header is there in the first fragment only.
         if packet.fragment {
-            return Ok(());
+            break;
         }
     }
-    if is_extension(packet.protocol) { Err(Verdict::Drop(blame.chain)) } else { Ok(()) }
+    packet.l4 = (world.noted(AT) & AT_MASK) as usize;
+    if is_extension(packet.protocol) && !packet.fragment {
+        return Err(Verdict::Drop(blame.chain));
+    }
+    Ok(())
 }
 
 #[inline(always)]
@@ -220,18 +251,4 @@ const fn is_extension(protocol: u8) -> bool {
             | EXTENSION_DESTINATION
             | EXTENSION_MOBILITY
     )
-}
-
-/// An address from the four words of a header.
-#[inline(always)]
-pub(crate) fn v6(words: [u32; 4]) -> Address {
-    let [a, b, c, d] = words;
-    let join = |first: u32, second: u32| {
-        if cfg!(target_endian = "little") {
-            u64::from(first) | u64::from(second) << 32
-        } else {
-            u64::from(second) | u64::from(first) << 32
-        }
-    };
-    Address { high: join(a, b), low: join(c, d) }
 }

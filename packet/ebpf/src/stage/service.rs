@@ -77,7 +77,7 @@ pub fn trafficset<F, W: World<F>>(
 /// before.
 ///
 /// Every step does the same whatever it finds: the verifier then follows one path, not one for each
-/// answer.
+/// answer. Only how many steps there are depends on the leaf.
 #[inline(always)]
 fn by_port<F, W: World<F>>(world: &W, leaf: Entry, seen: &Seen) -> Result<u32, Verdict> {
     let bad = Verdict::Drop(Reason::BadTable);
@@ -85,6 +85,9 @@ fn by_port<F, W: World<F>>(world: &W, leaf: Entry, seen: &Seen) -> Result<u32, V
     let key = Row::key(udp, u16::from_be(seen.flow.destination_port));
     let (mut from, mut rows) = (leaf.first(), leaf.row_count());
     for _ in 0..PORT_ROW_STEPS {
+        if rows <= 1 {
+            break;
+        }
         let half = rows >> 1;
         let row = world.row(from.wrapping_add(half)).ok_or(bad)?;
         // All ones where the row starts past the key.

@@ -107,7 +107,7 @@ fn v6<F: Frame>(frame: &mut F, packet: &Packet, mtu: usize) -> Option<()> {
     frame.cut(packet.l3 + grown + QUOTE_V6)?;
     link.back(frame, ETHERTYPE_IPV6, None)?;
     let payload = ((ICMP_LEN + QUOTE_V6) as u16).to_be();
-    let (source, destination) = (words(packet.destination), words(packet.source));
+    let (source, destination) = (packet.destination, packet.source);
     let header = Ipv6 {
         version_class_label: (6_u32 << 28).to_be(),
         payload,
@@ -121,10 +121,10 @@ fn v6<F: Frame>(frame: &mut F, packet: &Packet, mtu: usize) -> Option<()> {
     let at = packet.l3 + IPV6_LEN;
     // The pseudo header (RFC 8200 §8.1): addresses, length, next header.
     let mut sum = head(&icmp) + u32::from(payload) + u32::from(u16::from(PROTOCOL_ICMPV6).to_be());
-    for word in source {
+    for word in words(source) {
         sum += (word & 0xffff) + (word >> 16);
     }
-    for word in destination {
+    for word in words(destination) {
         sum += (word & 0xffff) + (word >> 16);
     }
     let quote = at + ICMP_LEN;

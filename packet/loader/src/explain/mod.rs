@@ -26,7 +26,7 @@ use core_forwarding::Image;
 use core_forwarding::trie::Trie;
 use frames::{Probe, written};
 use packet_abi::verdict::{Kind, Reason};
-use packet_abi::{Address, Bucket, Descriptor, Server, Trafficset, maps};
+use packet_abi::{Address, Bucket, Descriptor, Server, Start, Trafficset, maps};
 use packet_ebpf::host::{HostFrame, HostWorld};
 use packet_ebpf::stage::{flow, forward, parse};
 use packet_ebpf::{director, world::Constants};
@@ -251,14 +251,18 @@ impl Explainer {
         for name in crate::upgrade::TABLES {
             maps.insert(name.to_owned(), home.open(name)?);
         }
+        let capacities = Capacities::of(|name| {
+            let info = bpf::map_info(maps.get(name)?.as_fd()).ok()?;
+            Some(info.shape.value)
+        });
         let tables = Tables::open(home)?;
-        let parsed = Parsed::new(EMBEDDED, &settings, &Capacities::default())?;
+        let parsed = Parsed::new(EMBEDDED, &settings, &capacities)?;
         let programs = parsed.load(&mut maps)?;
         let cookies = want_cookies(&tables.image()).then(|| parsed.load_cookies(&maps));
         let cookies = cookies.transpose()?;
         let away = Address::of(if settings.outer_v6() { AWAY_V6 } else { AWAY_V4 });
         let there = Settings { address: away, ..settings };
-        let there = Parsed::new(EMBEDDED, &there, &Capacities::default())?;
+        let there = Parsed::new(EMBEDDED, &there, &capacities)?;
         let redirector = there.load_redirector(&maps)?;
         let absent = || PinError::Absent { path: home.path().to_owned() };
         let counters = Counters::of(maps.remove(maps::COUNTERS).ok_or_else(absent)?)?;
@@ -380,9 +384,9 @@ impl Explainer {
         let set = image.sets.get(usize::from(index))?;
         let frame = HostFrame::new(frame, 0);
         let link = parse::link(&frame).ok()?;
-        let packet = parse::network(&frame, link, director::BLAME).ok()?;
-        let seen = flow::transport(&frame, &packet).ok()?;
         let world = self.world();
+        let packet = parse::network(&frame, &world, link, director::BLAME).ok()?;
+        let seen = flow::transport(&frame, &packet).ok()?;
         let subject = flow::dissect(&frame, &world, &packet, &seen, set);
         let bucket = forward::slot(set, subject.hash);
         let place = set.table_base.checked_add(bucket)? as usize;
@@ -433,7 +437,7 @@ impl Explainer {
     fn world(&self) -> HostWorld {
         let Settings { key, self_id, address, mtu, cookie_wscale, .. } = self.settings;
         let fixed = Constants {
-            key,
+            start: Start::of(&key),
             self_id: u32::from(self_id),
             self_address: address,
             outer_v6: self.settings.outer_v6(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Elements of both halves of each map.
 const SIZES: [(&str, usize, u32); 7] = [
-    (maps::ACTIVE, 4, 1),
+    (maps::ACTIVE, 8, 1),
     (maps::DESCRIPTORS, 64, 2),
     (maps::TRIE, 8, 16),
     (maps::ROWS, 8, 16),
@@ -21,8 +21,8 @@ const SIZES: [(&str, usize, u32); 7] = [
 fn world(test: &str) -> Option<(BTreeMap<&'static str, OwnedFd>, Tables)> {
     let mut maps = BTreeMap::new();
     for (name, value, entries) in SIZES {
-        let shape =
-            Shape { kind: kind::ARRAY, key: 4, value: value as u32, entries, flags: MMAPABLE };
+        let value = value as u32 * entries;
+        let shape = Shape { kind: kind::ARRAY, key: 4, value, entries: 1, flags: MMAPABLE };
         match bpf::create_map(name, shape, None) {
             Ok(map) => drop(maps.insert(name, map)),
             Err(error) => {

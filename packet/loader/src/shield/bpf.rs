@@ -269,7 +269,7 @@ impl Shared {
     /// # Errors
     /// When the kernel refuses.
     pub fn new(map: &Map) -> Result<Self, BpfError> {
-        let mapped = map.fd.try_clone().and_then(Mapped::new);
+        let mapped = map.fd.try_clone().and_then(|fd| Mapped::new(fd, 1));
         mapped.map(Self).map_err(|source| map.failed("map", source))
     }
 

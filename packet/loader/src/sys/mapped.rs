@@ -1,4 +1,4 @@
-//! An array of the kernel as memory of this process. Programs read it while it is written, so that
+//! A table of the kernel as memory of this process. Programs read it while it is written, so that
 //! every access is an atomic load or store of an aligned word.
 
 #![expect(unsafe_code, reason = "memory that the kernel shares")]
@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bpf::{self, MMAPABLE, MapInfo, kind};
 
-/// A mapped array. Its elements lie one behind the other, each rounded up to eight octets.
+/// A mapped array of one value. Its elements lie one behind the other.
 #[derive(Debug)]
 pub struct Mapped {
     fd: OwnedFd,
     info: MapInfo,
     memory: NonNull<AtomicU64>,
     words: usize,
+    stride: usize,
 }
 
 // SAFETY: the memory belongs to the value, is unmapped on drop only, and is reached by atomic
@@ -26,16 +27,22 @@ unsafe impl Send for Mapped {}
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
-    /// Maps an array.
+    /// Maps an array of one value, in which elements of `stride` words each lie one behind the
+    /// other.
     ///
     /// # Errors
-    /// `InvalidInput` for a map that is no array with [`MMAPABLE`], else what the kernel said.
-    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+    /// `InvalidInput` for a map that is no array with [`MMAPABLE`], or that such elements do not
+    /// fill; else what the kernel said.
+    pub fn new(fd: OwnedFd, stride: usize) -> io::Result<Self> {
         let info = bpf::map_info(fd.as_fd())?;
-        if info.shape.kind != kind::ARRAY || info.shape.flags & MMAPABLE == 0 {
+        let words = info.shape.value.div_ceil(8) as usize;
+        let fits = info.shape.kind == kind::ARRAY
+            && info.shape.flags & MMAPABLE != 0
+            && info.shape.entries == 1
+            && words.checked_rem(stride) == Some(0);
+        if !fits {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let words = info.shape.value.div_ceil(8) as usize * info.shape.entries as usize;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel chooses the place, so that no memory in use is replaced.
         let memory = unsafe {
@@ -46,7 +53,7 @@ impl Mapped {
             return Err(io::Error::last_os_error());
         }
         let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { fd, info, memory, words })
+        Ok(Self { fd, info, memory, words, stride })
     }
 
     /// All words of the array.
@@ -60,13 +67,13 @@ impl Mapped {
     /// Words of an element.
     #[must_use]
     pub const fn stride(&self) -> usize {
-        self.info.shape.value.div_ceil(8) as usize
+        self.stride
     }
 
     /// Elements.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.info.shape.entries as usize
+        self.words / self.stride
     }
 
     /// Whether it has no elements. The kernel refuses such arrays.

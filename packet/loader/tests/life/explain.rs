@@ -1,12 +1,12 @@
 //! Explanations of flows through tables of one server and another.
 
-use crate::world::{EDGE, image, within};
+use crate::world::{EDGE, image, settings, within};
 use crate::{counted, live};
 use packet_abi::Bucket;
 use packet_abi::verdict::Reason;
-use packet_loader::Tables;
 use packet_loader::explain::{Answer, Explainer, Explanation, Protocol, Question, Shield};
 use packet_loader::shield::{Action, Asked, Limit, Match, Options, Per, Range, Rate, Rule};
+use packet_loader::{Capacities, EMBEDDED, Mode, Tables, load};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 
 const SERVER_2: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -124,7 +124,12 @@ fn what_is_no_service_is_explained_too() {
 fn a_connection_id_names_its_server() {
     within("a_connection_id_names_its_server", |world| {
         let home = world.home();
-        let (loaded, mut tables) = live(&home, 1);
+        // Tables of another size than usual, which an explanation finds as they are.
+        let capacities = Capacities { trie: 4096, buckets: 65_536, ..Capacities::default() };
+        let mut loaded = load(&home, EMBEDDED, &settings(), &capacities).unwrap();
+        let mut tables = loaded.tables().unwrap();
+        tables.publish(1, &image(1)).unwrap();
+        loaded.go_live(&["edge0"], Mode::Native).unwrap();
         let explainer = Explainer::open(&home).unwrap();
         let mut quic = image(2);
         let set = &mut quic.sets[0];
