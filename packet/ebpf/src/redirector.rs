@@ -2,13 +2,15 @@
 //! Decapsulate it for a local socket, or pass it on to its next hop; the last hop takes it
 //! whatever it is.
 
-use crate::frame::{Ethernet, Frame, Gue, Ipv4, Ipv6, Udp, ipv4_checksum};
+use crate::frame::{Ethernet, Frame, Ipv4, ipv4_checksum};
 use crate::stage::decap::{self, Tunnel};
+use crate::stage::encap::words;
 use crate::stage::flow::{self, Seen, Way};
 use crate::stage::icmp::{self, Message};
 use crate::stage::local;
 use crate::stage::parse::{self, Blame};
 use crate::world::{Constants, Socket, World};
+use packet_abi::gue::HEADER_LEN;
 use packet_abi::net::{ETHERNET_LEN, IPV4_LEN, IPV6_LEN, UDP_LEN};
 use packet_abi::verdict::{Reason, Verdict};
 use packet_abi::{Address, Family};
@@ -149,31 +151,55 @@ fn rewrite<F: Frame>(
         ethertype: ethernet.ethertype,
     };
     frame.store(0, back)?;
-    let l4 = match tunnel.outer {
+    let (ttl, own) = (tunnel.ttl - 1, fixed.self_address);
+    match tunnel.outer {
         Family::V4 => {
             let mut header: Ipv4 = frame.load(tunnel.l3)?;
-            header.source = fixed.self_address.as_v4();
+            header.source = own.as_v4();
             header.destination = next.as_v4();
-            header.ttl = tunnel.ttl - 1;
+            header.ttl = ttl;
             header.checksum = 0;
             header.checksum = ipv4_checksum(&header);
-            frame.store(tunnel.l3, header)?;
-            tunnel.l3 + IPV4_LEN
+            let [low, high] = header.checksum.to_ne_bytes();
+            let at = tunnel.l3 + TTL_V4;
+            let [_, _, _, ports, length, gue, hops]: [u32; 7] = frame.load(at)?;
+            let first = u32::from_ne_bytes([ttl, header.protocol, low, high]);
+            let [length, hops] = [unsummed(length), passed(hops)];
+            let words = [first, header.source, header.destination, ports, length, gue, hops];
+            frame.store(at, words)
         }
         Family::V6 => {
-            let mut header: Ipv6 = frame.load(tunnel.l3)?;
-            header.source = fixed.self_address;
-            header.destination = next;
-            header.hops = tunnel.ttl - 1;
-            frame.store(tunnel.l3, header)?;
-            tunnel.l3 + IPV6_LEN
+            let at = tunnel.l3 + PAYLOAD_V6;
+            let head: [u32; 13] = frame.load(at)?;
+            let [payload, _, _, _, _, _, _, _, _, ports, length, gue, hops] = head;
+            let [high, low, inner, _] = payload.to_ne_bytes();
+            let payload = u32::from_ne_bytes([high, low, inner, ttl]);
+            let ([a, b, c, d], [e, f, g, h]) = (words(own), words(next));
+            let [length, hops] = [unsummed(length), passed(hops)];
+            frame.store(at, [payload, a, b, c, d, e, f, g, h, ports, length, gue, hops])
         }
-    };
-    let mut udp: Udp = frame.load(l4)?;
-    // Another's checksum over the old addresses would be wrong, and none is allowed in a tunnel.
-    udp.checksum = 0;
-    frame.store(l4, udp)?;
-    let mut gue: Gue = frame.load(l4 + UDP_LEN)?;
-    gue.next = gue.next.wrapping_add(1);
-    frame.store(l4 + UDP_LEN, gue)
+    }
+}
+
+/// Where the word with the TTL is in an IPv4 header. From there on to the end of GUE's own header
+/// all is written at once, as each store is a call of the kernel.
+const TTL_V4: usize = 8;
+/// Where the word with the hop limit is in an IPv6 header.
+const PAYLOAD_V6: usize = 4;
+const _: () = assert!(IPV4_LEN - TTL_V4 + UDP_LEN + HEADER_LEN == 7 * 4);
+const _: () = assert!(IPV6_LEN - PAYLOAD_V6 + UDP_LEN + HEADER_LEN == 13 * 4);
+
+/// UDP's length without a checksum: another's over the old addresses would be wrong, and none is
+/// allowed in a tunnel.
+#[inline(always)]
+const fn unsummed(word: u32) -> u32 {
+    let [high, low, _, _] = word.to_ne_bytes();
+    u32::from_ne_bytes([high, low, 0, 0])
+}
+
+/// GUE's private data with the next hop counted up.
+#[inline(always)]
+const fn passed(word: u32) -> u32 {
+    let [private, reserved, next, count] = word.to_ne_bytes();
+    u32::from_ne_bytes([private, reserved, next.wrapping_add(1), count])
 }
