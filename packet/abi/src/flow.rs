@@ -132,8 +132,8 @@ impl HashKey {
     }
 }
 
-/// SipHash's state before the first word: what the key alone makes of it, and that half of the first
-/// round which no word takes part in. A loader computes it once for all packets.
+/// SipHash's state before the first word: what the key alone makes of it, and that half of the
+/// first round which no word takes part in. A loader computes it once for all packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Start {
