@@ -2,6 +2,8 @@
 //! that it asks for.
 
 mod http;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use http::{Connection, Endpoint, Reply};
 
