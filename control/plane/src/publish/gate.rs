@@ -62,19 +62,22 @@ async fn done(
     }
     let post = request.method() == Method::POST;
     match request.uri().path() {
+        // Bodies are read before anything is refused: a client whose body is cut off may take the
+        // answer for a failure of the connection.
         JOIN_PATH if post => {
+            let asked = read(request.into_body()).await;
             if let Some(wait) = gate.denials.wait(&source, now) {
                 return Err(Denied::Limited(wait));
             }
-            let joined = enrol(gate, source, request.into_body()).await;
+            let joined = enrol(gate, source, asked).await;
             if let Err(Denied::Token | Denied::TokenEnded | Denied::TokenUsed) = joined {
                 gate.denials.count(source, now);
             }
             json(StatusCode::OK, &joined?)
         }
         RENEW_PATH if post => {
-            let edge = who(gate, claim)?;
-            let renewed = renew(gate, source, &edge, request.into_body()).await?;
+            let asked = read(request.into_body()).await;
+            let renewed = renew(gate, source, &who(gate, claim)?, &asked?)?;
             json(StatusCode::OK, &renewed)
         }
         STREAM_PATH if post => {
@@ -101,8 +104,12 @@ fn who(gate: &Gate, claim: Option<&Claim>) -> Result<Identity, Denied> {
     known(&gate.keeper.state(), &claim.id)
 }
 
-async fn enrol(gate: &Gate, source: IpAddr, body: Incoming) -> Result<Certified, Denied> {
-    let enrol: Enrol = read(body).await?;
+async fn enrol(
+    gate: &Gate,
+    source: IpAddr,
+    asked: Result<Enrol, Denied>,
+) -> Result<Certified, Denied> {
+    let enrol = asked?;
     let certified = join::join(&gate.keeper, issue(gate), &enrol, source).await?;
     gate.metrics.joins.fetch_add(1, Ordering::Relaxed);
     let fields: [(&'static str, &dyn Display); 3] =
@@ -111,14 +118,8 @@ async fn enrol(gate: &Gate, source: IpAddr, body: Incoming) -> Result<Certified,
     Ok(certified)
 }
 
-async fn renew(
-    gate: &Gate,
-    source: IpAddr,
-    edge: &Identity,
-    body: Incoming,
-) -> Result<Certified, Denied> {
-    let asked: Renew = read(body).await?;
-    let certified = join::renew(issue(gate), &edge.id, &asked)?;
+fn renew(gate: &Gate, source: IpAddr, edge: &Identity, asked: &Renew) -> Result<Certified, Denied> {
+    let certified = join::renew(issue(gate), &edge.id, asked)?;
     gate.metrics.renewals.fetch_add(1, Ordering::Relaxed);
     let fields: [(&'static str, &dyn Display); 3] =
         [("edge", &edge.id), ("name", &edge.name), ("address", &source)];
