@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what each exit code means.
 
-use crate::{commands, control, demo, explain, packet, server, top};
+use crate::{beside, commands, control, demo, explain, packet, server, top};
 use clap::{Parser, Subcommand};
 use core_model::ListenAddress;
 use std::path::PathBuf;
@@ -28,8 +28,12 @@ pub(crate) struct Cli {
 /// What weir is asked to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Start three origins and a Weir before them, send requests, and show what happens.
+    /// Start three origins and a Weir before them, send requests, and show what happens; with
+    /// `--fleet` a control plane and three edges, each a process of its own.
     Demo(demo::Options),
+    /// Become a program that ends with the process that starts this.
+    #[command(hide = true)]
+    Beside(beside::Options),
     /// Serve what FILE says until TERM (drain), INT (quick) or a fault; HUP reloads, USR2 upgrades.
     Run {
         /// The configuration.
@@ -137,6 +141,7 @@ impl Command {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Demo(options) => demo::run(&options),
+            Self::Beside(options) => beside::run(&options),
             Self::Run { file, fleet } => server::run_file(&file, fleet),
             Self::Control { file } => control::run(&file),
             Self::Token(command) => command.run(),

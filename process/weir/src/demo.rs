@@ -5,6 +5,7 @@
 mod chaos;
 mod client;
 mod config;
+mod fleet;
 mod load;
 mod origins;
 mod tally;
@@ -24,7 +25,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tally::{Tally, say};
+use tally::{Second, Tally, say};
 
 /// The longest `--for`: a forgotten demo ends within a day.
 const FOR_MAX: Duration = Duration::from_secs(86_400);
@@ -53,6 +54,12 @@ pub(crate) struct Options {
     /// Where the status page is served.
     #[arg(long, value_name = "ADDR", default_value = defaults::ADMIN_ADDRESS)]
     admin: SocketAddr,
+    /// Run a control plane and three edges as processes of their own: the edges on the port of
+    /// --http and the two after it, their status pages likewise from --admin on.
+    #[arg(long, conflicts_with_all = ["chaos", "https"])]
+    fleet: bool,
+    #[command(flatten)]
+    of_fleet: fleet::OfFleet,
 }
 
 /// A time such as `20s`, `500ms`, `5m` or `1h`.
@@ -76,6 +83,9 @@ fn time(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// An address that cannot be had, with the flag that names another; no room for the certificate.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.fleet {
+        return fleet::run(options);
+    }
     let at = free_addresses(options)?;
     let origins = Origins::start().context("starting the origins")?;
     let folder = Folder::new().context("making a folder for the certificate")?;
@@ -89,8 +99,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         say(&text);
     }
     let ready = server::bind(loaded.config, Activated::default(), None)?;
-    let doors =
-        vec![Door { address: at.http, tls: None }, Door { address: at.https, tls: Some(trust) }];
+    let door = |address, tls| Door { address, tls, host: "localhost" };
+    let doors = vec![door(at.http, None), door(at.https, Some(trust))];
     let upload = if options.chaos { "PUT" } else { "POST" };
     let tally = Arc::new(Tally::new());
     let load = Mutex::new(None);
@@ -98,7 +108,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let stop = async {
         announce(options, at);
         if !options.no_load {
-            match Load::start(&Plan { doors, upload }, &tally) {
+            match Load::start(&Plan { doors, upload }, &tally, Second::by_origins) {
                 Ok(running) => {
                     *load.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
                 }
@@ -134,13 +144,21 @@ fn summary(requests: u64, failed: u64) -> (String, u8) {
     (format!("{requests} requests, {failed} failed"), code)
 }
 
-/// The addresses, when nobody has them: told before anything starts.
+/// The addresses of the demo without a fleet.
 fn free_addresses(options: &Options) -> anyhow::Result<Addresses> {
+    let asked = [("http", options.http), ("https", options.https), ("admin", options.admin)];
+    let found = free(&asked)?;
+    let [http, https, admin] = found[..] else { bail!("three addresses are needed") };
+    Ok(Addresses { http, https, admin })
+}
+
+/// The addresses, with the flags that name them, when nobody has them: told before anything
+/// starts. Ports are given for those that are 0.
+fn free(asked: &[(&str, SocketAddr)]) -> anyhow::Result<Vec<SocketAddr>> {
     let mut found = Vec::new();
     // Held until all are tried, so that two flags with one address are noticed.
     let mut held = Vec::new();
-    let asked = [("http", options.http), ("https", options.https), ("admin", options.admin)];
-    for (flag, address) in asked {
+    for &(flag, address) in asked {
         match sockets::bind(address, 1, BACKLOG_DEFAULT) {
             Ok(sockets) => {
                 let exact = sockets.first().map(|socket| socket.local_addr()).transpose()?;
@@ -166,8 +184,7 @@ fn free_addresses(options: &Options) -> anyhow::Result<Addresses> {
             }
         }
     }
-    let [http, https, admin] = found[..] else { bail!("three addresses are needed") };
-    Ok(Addresses { http, https, admin })
+    Ok(found)
 }
 
 /// Says what runs and what to try.

@@ -1,5 +1,6 @@
 //! The weir command: parses the command line and hands over; what a command does is in its file.
 
+mod beside;
 mod cli;
 mod client;
 mod commands;

@@ -1,6 +1,8 @@
 //! `weir demo`: no request is lost while origins die, taken ports are told before anything starts,
 //! and both signals end it with a summary.
 
+mod fleet;
+
 use crate::support::client::{Client, get};
 use crate::support::files::free_port;
 use crate::support::process::{Guard, command, run};

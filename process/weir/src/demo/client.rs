@@ -20,6 +20,8 @@ pub(super) struct Door {
     pub(super) address: SocketAddr,
     /// Trust in the demo's certificate; plain without.
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// The field `Host`.
+    pub(super) host: &'static str,
 }
 
 /// What is asked.
@@ -28,6 +30,8 @@ pub(super) struct Ask<'a> {
     pub(super) method: &'a str,
     pub(super) target: &'a str,
     pub(super) body: Option<&'a [u8]>,
+    /// Further fields, each with the end of its line.
+    pub(super) fields: &'a str,
     /// Whether the connection is to be closed after the reply.
     pub(super) close: bool,
 }
@@ -51,6 +55,7 @@ impl<T: Read + Write + Send> Duplex for T {}
 /// An open connection.
 pub(super) struct Connection {
     stream: Box<dyn Duplex>,
+    host: &'static str,
     buffer: Vec<u8>,
 }
 
@@ -69,12 +74,13 @@ impl Connection {
                 Box::new(StreamOwned::new(session.map_err(io::Error::other)?, tcp))
             }
         };
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { stream, host: door.host, buffer: Vec::new() })
     }
 
     /// Sends a request and reads its reply, interim ones left out.
     pub(super) fn ask(&mut self, ask: Ask<'_>) -> io::Result<Reply> {
-        let mut request = format!("{} {} HTTP/1.1\r\nHost: localhost\r\n", ask.method, ask.target);
+        let Ask { method, target, fields, .. } = ask;
+        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n{fields}", self.host);
         if ask.close {
             request.push_str("Connection: close\r\n");
         }
@@ -176,14 +182,15 @@ mod tests {
     /// What a client makes of a server that answers `reply` and closes.
     fn served(method: &str, reply: &'static str) -> Result<Reply, io::ErrorKind> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let door = Door { address: listener.local_addr().unwrap(), tls: None };
+        let address = listener.local_addr().unwrap();
+        let door = Door { address, tls: None, host: "localhost" };
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 4096];
             assert!(stream.read(&mut request).unwrap() > 0);
             stream.write_all(reply.as_bytes()).unwrap();
         });
-        let ask = Ask { method, target: "/", body: None, close: false };
+        let ask = Ask { method, target: "/", body: None, fields: "", close: false };
         let got = Connection::open(&door).unwrap().ask(ask).map_err(|e| e.kind());
         server.join().unwrap();
         got

@@ -42,7 +42,8 @@ impl Folder {
         Err(last)
     }
 
-    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+    /// Writes a file that was not there, for this user alone.
+    pub(super) fn write(&self, name: &str, text: &str) -> io::Result<()> {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(self.0.join(name))?;
         file.write_all(text.as_bytes())

@@ -3,7 +3,7 @@
 
 use super::client::{Ask, Connection, Door, Reply};
 use super::origins::{self, NAMES, SLOW};
-use super::tally::{Tally, say};
+use super::tally::{Second, Tally, say};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -63,14 +63,19 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Starts the clients and the line of progress.
-    pub(super) fn start(plan: &Plan, tally: &Arc<Tally>) -> io::Result<Self> {
+    /// Starts the clients, and the line of progress that `line` makes of each second.
+    pub(super) fn start(
+        plan: &Plan,
+        tally: &Arc<Tally>,
+        line: impl Fn(&Second) -> String + Send + 'static,
+    ) -> io::Result<Self> {
         let gate = Arc::new(Gate::default());
         let mut load = Self { gate: gate.clone(), tally: tally.clone(), threads: Vec::new() };
         let numbers = Arc::new(AtomicU64::new(0));
-        for (index, door) in (0..CLIENTS).zip(plan.doors.iter().cycle()) {
+        for (index, (at, door)) in (0..CLIENTS).zip(plan.doors.iter().enumerate().cycle()) {
             let mut client = Client {
                 door: door.clone(),
+                at,
                 upload: plan.upload,
                 keeps: index >= RECONNECTING,
                 connection: None,
@@ -83,7 +88,7 @@ impl Load {
         }
         let (gate, tally) = (gate.clone(), tally.clone());
         let thread = std::thread::Builder::new().name("demo-progress".into());
-        load.threads.push(thread.spawn(move || progress(&gate, &tally))?);
+        load.threads.push(thread.spawn(move || progress(&gate, &tally, line))?);
         Ok(load)
     }
 
@@ -98,10 +103,10 @@ impl Load {
     }
 }
 
-fn progress(gate: &Gate, tally: &Tally) {
+fn progress(gate: &Gate, tally: &Tally, line: impl Fn(&Second) -> String) {
     let mut next = Instant::now() + Duration::from_secs(1);
     while gate.open_until(next) {
-        say(&tally.second());
+        say(&line(&tally.second()));
         next += Duration::from_secs(1);
     }
 }
@@ -109,6 +114,8 @@ fn progress(gate: &Gate, tally: &Tally) {
 /// One client.
 struct Client {
     door: Door,
+    /// The index of the door.
+    at: usize,
     upload: &'static str,
     keeps: bool,
     connection: Option<(Connection, Instant)>,
@@ -140,7 +147,7 @@ impl Client {
             3 | 13 => (self.upload, format!("/upload?n={n}"), upload),
             _ => ("GET", format!("/?n={n}"), None),
         };
-        let ask = Ask { method, target: &target, body, close: !self.keeps };
+        let ask = Ask { method, target: &target, body, fields: "", close: !self.keeps };
         let began = Instant::now();
         let outcome = match self.exchange(ask) {
             Ok(reply) => judge(ask, &reply),
@@ -150,7 +157,7 @@ impl Client {
             Ok(origin) => {
                 // What was asked for is no latency.
                 let asked = if target.starts_with("/slow") { SLOW } else { Duration::ZERO };
-                self.tally.completed(origin, began.elapsed().saturating_sub(asked));
+                self.tally.completed(self.at, origin, began.elapsed().saturating_sub(asked));
             }
             Err(what) => {
                 let scheme = if self.door.tls.is_some() { "https" } else { "http" };
@@ -175,7 +182,7 @@ impl Client {
 }
 
 /// The index of the origin that made the reply, where it is the right one.
-fn judge(ask: Ask<'_>, reply: &Reply) -> Result<usize, String> {
+pub(super) fn judge(ask: Ask<'_>, reply: &Reply) -> Result<usize, String> {
     let text = String::from_utf8_lossy(&reply.body);
     if reply.status != 200 {
         return Err(format!("status {}: {}", reply.status, reply.cause));
@@ -205,7 +212,7 @@ mod tests {
             body: origins::answer("beta", method, "/a?n=1", 0).into_bytes(),
             kept: true,
         };
-        let ask = |method| Ask { method, target: "/a?n=1", body: None, close: false };
+        let ask = |method| Ask { method, target: "/a?n=1", body: None, fields: "", close: false };
         assert_eq!(judge(ask("GET"), &right("GET")), Ok(1));
         assert_eq!(judge(ask("HEAD"), &Reply { body: Vec::new(), ..right("HEAD") }), Ok(1));
         for (reply, told) in [

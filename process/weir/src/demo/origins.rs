@@ -50,8 +50,10 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    fn new(name: &'static str) -> io::Result<Self> {
-        let reserved = bound((Ipv4Addr::LOCALHOST, 0).into())?;
+    /// One at an address of its own, since a pool of the API has no address twice: the whole of
+    /// 127.0.0.0/8 is this machine.
+    fn new(name: &'static str, index: u8) -> io::Result<Self> {
+        let reserved = bound((Ipv4Addr::new(127, 0, 0, 1 + index), 0).into())?;
         Ok(Self {
             name,
             address: reserved.local_addr()?,
@@ -329,8 +331,8 @@ impl Origins {
 fn spawn(runtime: &Runtime) -> io::Result<Vec<Arc<Origin>>> {
     let _inside = runtime.enter();
     let mut all = Vec::new();
-    for name in NAMES {
-        let origin = Arc::new(Origin::new(name)?);
+    for (name, index) in NAMES.into_iter().zip(0..) {
+        let origin = Arc::new(Origin::new(name, index)?);
         runtime.spawn(origin.clone().run(listen(origin.address)?));
         all.push(origin);
     }

@@ -28,6 +28,49 @@ struct Counts {
     /// Of the second that runs: times of good replies in microseconds, and replies by origin.
     times_us: Vec<u64>,
     by_origin: [u64; NAMES.len()],
+    /// Good replies by door.
+    by_door: Vec<u64>,
+}
+
+/// What the clients saw in a second.
+#[derive(Debug)]
+pub(super) struct Second {
+    /// Seconds since the start.
+    at: u64,
+    /// Good replies.
+    pub(super) good: u64,
+    /// Good replies by origin.
+    pub(super) by_origin: [u64; NAMES.len()],
+    /// Good replies by door; doors behind the last one that gave any are left out.
+    pub(super) by_door: Vec<u64>,
+    /// Failures since the start.
+    failed: u64,
+    p99_us: u64,
+}
+
+impl Second {
+    /// How many of the good replies these are, in percent.
+    pub(super) fn share(&self, count: u64) -> u64 {
+        // At most a few hundred requests a second: the product is small.
+        count * 100 / self.good.max(1)
+    }
+
+    /// The line of progress, with `middle` between rate and failures.
+    pub(super) fn line(&self, middle: &str) -> String {
+        let Self { at, good, failed, p99_us, .. } = self;
+        let (ms, tenth) = (p99_us / 1000, p99_us % 1000 / 100);
+        format!("{at:4}s {good:4} req/s {middle}   {failed} failed   p99 {ms}.{tenth} ms")
+    }
+
+    /// The line of progress by origin.
+    pub(super) fn by_origins(&self) -> String {
+        let mut middle = String::new();
+        for (name, count) in NAMES.iter().zip(self.by_origin) {
+            // A string takes everything.
+            let _ = write!(middle, "  {name} {:3}%", self.share(count));
+        }
+        self.line(&middle)
+    }
 }
 
 impl Tally {
@@ -39,12 +82,18 @@ impl Tally {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reply came and was right; `origin` is the index of who made it.
-    pub(super) fn completed(&self, origin: usize, took: Duration) {
+    /// A reply came by the door of this index and was right; `origin` is that of who made it.
+    pub(super) fn completed(&self, door: usize, origin: usize, took: Duration) {
         let mut counts = self.counts();
         counts.requests += 1;
         counts.times_us.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         if let Some(count) = counts.by_origin.get_mut(origin) {
+            *count += 1;
+        }
+        if counts.by_door.len() <= door {
+            counts.by_door.resize(door + 1, 0);
+        }
+        if let Some(count) = counts.by_door.get_mut(door) {
             *count += 1;
         }
     }
@@ -69,24 +118,19 @@ impl Tally {
         (counts.requests, counts.failed)
     }
 
-    /// The line of progress of the second that ends at this call; the next one begins.
-    pub(super) fn second(&self) -> String {
+    /// The second that ends at this call; the next one begins.
+    pub(super) fn second(&self) -> Second {
         let mut counts = self.counts();
         let mut times = std::mem::take(&mut counts.times_us);
         let by_origin = std::mem::take(&mut counts.by_origin);
+        let by_door = std::mem::take(&mut counts.by_door);
         let failed = counts.failed;
         drop(counts);
         times.sort_unstable();
-        let good = times.len();
-        let mut line = format!("{:4}s {good:4} req/s ", self.began.elapsed().as_secs());
-        for (name, count) in NAMES.iter().zip(by_origin) {
-            // At most a few hundred requests a second: the product is small.
-            let share = count * 100 / good.max(1) as u64;
-            let _ = write!(line, "  {name} {share:3}%");
-        }
-        let p99 = times.get((good * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0);
-        let _ = write!(line, "   {failed} failed   p99 {}.{} ms", p99 / 1000, p99 % 1000 / 100);
-        line
+        let p99 = (times.len() * 99).div_ceil(100).saturating_sub(1);
+        let p99_us = times.get(p99).copied().unwrap_or(0);
+        let at = self.began.elapsed().as_secs();
+        Second { at, good: times.len() as u64, by_origin, by_door, failed, p99_us }
     }
 }
 
@@ -98,14 +142,16 @@ mod tests {
     fn a_second_is_told_and_the_next_one_starts_empty() {
         let tally = Tally::new();
         for ms in 1..=100 {
-            tally.completed(usize::from(ms > 75), Duration::from_millis(ms));
+            tally.completed(1, usize::from(ms > 75), Duration::from_millis(ms));
         }
         tally.failed("for the test");
         assert_eq!(tally.totals(), (101, 1));
         let shares = "alpha  75%  beta  25%  gamma   0%   1 failed   p99 99.0 ms";
-        let line = tally.second();
+        let second = tally.second();
+        assert_eq!((second.by_door.as_slice(), second.share(25)), (&[0, 100][..], 25));
+        let line = second.by_origins();
         assert!(line.contains(" 100 req/s") && line.ends_with(shares), "{line}");
-        let line = tally.second();
+        let line = tally.second().by_origins();
         assert!(line.contains("   0 req/s") && line.ends_with("1 failed   p99 0.0 ms"), "{line}");
     }
 }
