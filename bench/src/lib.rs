@@ -1,6 +1,6 @@
 //! Side-by-side measurements of Weir and real peers: `cargo xtask bench http [ROW…]`, and of what
 //! attacks cost good clients: `cargo xtask bench attack [ATTACK…]`; and of the packet programs:
-//! `cargo xtask bench packet [ROW…]`.
+//! `cargo xtask bench packet [ROW…]`; and of the control plane: `cargo xtask bench control [ROW…]`.
 //!
 //! What is measured: CPU time of a proxy's process tree per completed request, memory per idle
 //! connection, latencies at a low rate, user-space instructions per request. One worker each,
@@ -8,6 +8,7 @@
 //! Nothing here sends a byte to an address outside this machine while it measures.
 
 pub mod attack;
+pub mod control;
 pub mod h2;
 pub mod histogram;
 pub mod load;
@@ -35,6 +36,7 @@ pub fn run(args: &[String]) -> Result<()> {
     match args.split_first() {
         Some((what, rest)) if what == "http" => measured(What::Http, rest),
         Some((what, rest)) if what == "packet" => packets(rest),
+        Some((what, rest)) if what == "control" => control::run(rest),
         Some((what, rest)) if what == "attack" => measured(What::Attack, rest),
         Some((what, _)) if what == "--help" || what == "-h" => {
             println!("{}", options::usage());

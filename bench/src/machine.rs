@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit};
@@ -90,6 +91,29 @@ pub fn cpu_nanos(root: u32) -> Result<u64> {
         bail!("process {root} has ended, or the kernel keeps no schedstat");
     }
     Ok(sum)
+}
+
+/// Ticks of a second in `/proc/PID/stat`, as the kernel tells every program (`USER_HZ`).
+const TICKS: u64 = 100;
+
+/// CPU time of one process since its start, threads that have ended included, in hundredths of a
+/// second.
+///
+/// # Errors
+/// When the process has ended.
+pub fn cpu_of_process(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let ticks = ticks(&text).with_context(|| format!("{path}: {text:?}"))?;
+    Ok(Duration::from_millis(ticks * (1_000 / TICKS)))
+}
+
+/// User and system time in a `/proc/PID/stat` line.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let (user, system) = (fields.next()?, fields.next()?);
+    user.parse::<u64>().ok()?.checked_add(system.parse().ok()?)
 }
 
 /// The first field: nanoseconds on a CPU.
@@ -194,6 +218,8 @@ mod tests {
         assert_eq!(schedstat(""), None);
         assert_eq!(parent("12 (a) b) (c) S 7 12 12 0"), Some(7));
         assert_eq!(parent("12 nonsense"), None);
+        let stat = "12 (a) b) S 7 12 12 0 -1 4194304 9 0 0 0 31 11 0 0 20";
+        assert_eq!((ticks(stat), ticks("12 (a) S 7")), (Some(42), None));
         let rollup =
             "55-7f ---p 0 00:00 0 [rollup]\nRss:    1724 kB\nPss:     362 kB\nPss_Dirty: 9 kB\n";
         assert_eq!(pss(rollup), Some(362));

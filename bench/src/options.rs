@@ -56,6 +56,7 @@ pub fn usage() -> String {
          \x20                            [--only nginx,haproxy,envoy,pingora,weir]\n\
          \x20                            [--weir BINARY]\n\
          \x20      cargo xtask bench attack [ATTACK…] [the same flags]\n\
+         \x20      cargo xtask bench control [ROW…] [--edges N] [--changes N] [--weir BINARY]\n\
          rows: {}\nattacks: {}",
         rows.join(" "),
         attacks.join(" ")
