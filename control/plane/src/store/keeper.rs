@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::task::JoinHandle;
 
-/// How often a change is made anew because others came first. Each time one of them got through,
-/// so that eight in a row means a crowd that should be told.
-pub const CHANGE_TRIES_MAX: u32 = 8;
+/// How often a change is made anew because others came first. Each time one of them got through. Of
+/// two control planes that write without pause, the one that lost has to read before it tries
+/// again, and loses more than half of its tries: eight ran out in practice.
+pub const CHANGE_TRIES_MAX: u32 = 32;
 
 /// How long the follower waits before it asks a store again that did not answer.
 const FOLLOW_RETRY: Duration = Duration::from_millis(500);
