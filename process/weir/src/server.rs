@@ -210,7 +210,7 @@ impl Ready {
         };
         let current = Arc::new(ArcSwap::from_pointee(self.snapshot));
         let status = StatusSource::new(live.clone(), current.clone(), env!("CARGO_PKG_VERSION"));
-        let _sweeper = packets::look_after(self.packets.as_ref(), &status);
+        let _sweeper = packets::look_after(self.packets.as_ref(), &current.load().config, &status);
         let (ask, mut asked) = mpsc::channel(RELOADS_WAITING);
         let admin = self.admin.map(|admin| AdminTask::start(admin, status.clone(), ask));
         let admin = admin.transpose().context("the admin's socket")?;

@@ -63,6 +63,9 @@ pub struct Config {
     pub load_balancers: Vec<LoadBalancer>,
     /// The packet path; none where only connections are served.
     pub packet: Option<packet::PacketConfig>,
+    /// The name of the packet path; given as well while none is in force because a control plane
+    /// has not published its hash key and servers.
+    pub packet_name: Option<Name>,
 }
 
 impl Config {

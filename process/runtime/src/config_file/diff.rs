@@ -63,6 +63,7 @@ impl fmt::Display for Change {
 /// What a reload from `old` to `new` changes, in the order of the file's kinds.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let awaited = old.packet.is_none() && old.packet_name.is_some();
     let (old, new) = (objects(old), objects(new));
     let by_name = |all: &[Object]| -> BTreeMap<String, usize> {
         all.iter().enumerate().map(|(index, object)| (object.name.clone(), index)).collect()
@@ -70,11 +71,11 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let (old_names, new_names) = (by_name(&old), by_name(&new));
     let gone = old.iter().filter(|object| !new_names.contains_key(&object.name));
     let mut changes: Vec<Change> =
-        gone.map(|object| whole(ChangeKind::Removed, &object.name)).collect();
+        gone.map(|object| whole(ChangeKind::Removed, &object.name, false)).collect();
     for object in &new {
         let before = old_names.get(&object.name).and_then(|index| old.get(*index));
         match before {
-            None => changes.push(whole(ChangeKind::Added, &object.name)),
+            None => changes.push(whole(ChangeKind::Added, &object.name, awaited)),
             Some(before) => changes.extend(changed(before, object)),
         }
     }
@@ -100,10 +101,11 @@ pub fn changes_json(changes: &[Change]) -> serde_json::Value {
     serde_json::Value::Array(changes.iter().map(one).collect())
 }
 
-fn whole(kind: ChangeKind, object: &str) -> Change {
+/// `awaited` where the rights for a packet path were kept for one that is not there yet.
+fn whole(kind: ChangeKind, object: &str, awaited: bool) -> Change {
     // The rights that the packet path needs are given up where there is none, and an edge is one
     // from its start.
-    let needs_restart = object == "packet" || object == "control";
+    let needs_restart = (object == "packet" && !awaited) || object == "control";
     Change { kind, object: object.to_owned(), details: Vec::new(), needs_restart }
 }
 

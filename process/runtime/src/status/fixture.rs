@@ -26,6 +26,7 @@ pub(crate) fn config() -> Config {
         zones: Vec::new(),
         load_balancers: vec![load_balancer()],
         packet: None,
+        packet_name: None,
     }
 }
 

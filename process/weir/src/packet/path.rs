@@ -4,6 +4,7 @@
 use super::{inputs, rules};
 use anyhow::Context;
 use core_forwarding::Image;
+use core_model::config::Name;
 use core_model::config::packet::{
     AttachMode, PacketConfig, Server, ServerState, SynCookies, Trafficset,
 };
@@ -33,7 +34,8 @@ const ELSEWHERE: &str = "another process looks after the packet path";
 /// A packet path at work.
 #[derive(Debug)]
 pub(crate) struct PacketPath {
-    /// None while another process looks after it, and after a change that failed twice.
+    /// None before it is published, while another process looks after it, and after a change that
+    /// failed twice.
     held: Mutex<Option<Held>>,
 }
 
@@ -60,12 +62,27 @@ impl PacketPath {
         Ok(Self { held: Mutex::new(Some(held)) })
     }
 
+    /// A packet path that a control plane has not published yet: [`Self::apply`] starts it. The
+    /// folder of its pins is made, as that may take root.
+    pub(crate) fn awaited(name: &Name) -> Self {
+        let made = Self::home(name).and_then(|home| home.lock().context("the folder of its pins"));
+        if let Err(error) = made {
+            operator_log::warn(
+                "packet_unprepared",
+                "the packet path cannot be started once it is published; then a restart as root \
+                 is needed",
+                &[("error", &format_args!("{error:#}"))],
+            );
+        }
+        Self { held: Mutex::new(None) }
+    }
+
     /// Where it is pinned.
     ///
     /// # Errors
     /// Never with a name that was checked.
-    pub(crate) fn home(config: &PacketConfig) -> anyhow::Result<Home> {
-        Ok(Home::at(Path::new(packet_loader::pins::ROOT), &config.name)?)
+    pub(crate) fn home(name: &Name) -> anyhow::Result<Home> {
+        Ok(Home::at(Path::new(packet_loader::pins::ROOT), name)?)
     }
 
     /// Puts another configuration of the same name in force. Programs stay where only servers and
@@ -114,13 +131,31 @@ impl PacketPath {
     /// What the kernel refused.
     pub(crate) fn sweep(&self) -> anyhow::Result<()> {
         let home = match self.held().as_ref() {
-            Some(held) => Self::home(&held.config)?,
+            Some(held) => Self::home(&held.config.name)?,
             None => return Ok(()),
         };
         if capture::sweep(&home)? {
             operator_log::info("capture_swept", "a capture was killed; its taps are empty", &[]);
         }
         Ok(())
+    }
+
+    /// Takes back what [`Self::apply`] started, where nothing of its name was in force before. What
+    /// was goes on with the tables that it has.
+    pub(crate) fn withdraw(&self) {
+        let Some(held) = self.held().take() else { return };
+        if held.loaded.succeeds() {
+            return;
+        }
+        let home = held.loaded.home().clone();
+        drop(held);
+        if let Err(error) = packet_loader::detach(&home) {
+            operator_log::warn(
+                "packet_left",
+                "a packet path that was not wanted after all is not gone as a whole",
+                &[("error", &format_args!("{:#}", anyhow::Error::from(error)))],
+            );
+        }
     }
 
     /// Leaves the packet path to another process, which may take it up; it goes on in between.
@@ -175,7 +210,7 @@ impl Differs for PacketConfig {
 impl Held {
     fn start(config: &PacketConfig, image: &Image) -> anyhow::Result<Self> {
         let settings = inputs::settings(config)?;
-        let home = PacketPath::home(config)?;
+        let home = PacketPath::home(&config.name)?;
         let capacities = inputs::capacities(config);
         let number = Tables::open(&home).map_or(0, |tables| tables.descriptor().generation);
         let mut loaded = packet_loader::load(&home, EMBEDDED, &settings, &capacities)?;

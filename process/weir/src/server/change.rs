@@ -102,9 +102,10 @@ impl Control {
         let old = self.current.load_full();
         let mut config = loaded.config;
         let changes = config_file::diff(&old.config, &config);
+        let packets_wanted = config.packet.is_some();
         keep_what_stays(&old.config, &mut config);
         let snapshot = old.successor(config);
-        if let Err(error) = self.apply_packets(&snapshot.config) {
+        if let Err(error) = self.apply_packets(&snapshot.config).await {
             return self.refused(cause, vec![format!("{error:#}")]);
         }
         // New origins are looked up and probed before requests can go to them.
@@ -114,7 +115,7 @@ impl Control {
         if let Err(error) = self.edge.apply(&snapshot).await {
             self.resolver.apply(&old.config);
             self.prober.apply(&old.config);
-            self.resume_packets();
+            self.withdraw_packets();
             return self.refused(cause, vec![error.to_string()]);
         }
         let config = &snapshot.config;
@@ -134,6 +135,7 @@ impl Control {
         self.live.forget_unused();
         let notes: Vec<_> = changes.iter().map(ToString::to_string).collect();
         self.changed(cause, notes.len());
+        self.tell_of_kept_packets(packets_wanted);
         // What the file is warned of was told when it was read.
         let told = |warning: &&Fault| {
             cause == Cause::Reload || warning.place.file.starts_with("published ")

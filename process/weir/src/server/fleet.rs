@@ -5,7 +5,7 @@ use super::change::Cause;
 use super::packets::{self, Part};
 use super::{Control, Origin};
 use arc_swap::ArcSwap;
-use control_api::publish::{Change, Items, Outcome, SnapshotId};
+use control_api::publish::{Change, Items, Outcome, Role, SnapshotId};
 use core_model::{Fault, Snapshot};
 use process_runtime::accounts::ServiceUser;
 use process_runtime::config_file::{Assembly, Loaded};
@@ -310,6 +310,18 @@ impl Control {
         let (Some(origin), Some(following)) = (&self.origin, &mut self.following) else { return };
         let took_us = incoming.arrived.elapsed().as_micros();
         let took_us = u64::try_from(took_us).unwrap_or(u64::MAX);
+        let config = &self.current.load().config;
+        let packets = changes.iter().any(|change| change.key().kind.role() == Role::Packet);
+        if packets && config.packet.is_none() && config.packet_name.is_none() {
+            let what = "objects of the packet path are published and have no effect here: add \
+                        [packet] to the file and restart, or give this edge the role proxy";
+            operator_log::warn(
+                "packet_unused",
+                what,
+                &[("published", &incoming.snapshot.generation)],
+            );
+            self.status.note("packet_unused", what.to_owned());
+        }
         following.reporter.changed(&changes);
         let base = following.has.replace(incoming.snapshot.clone());
         let items = origin.source.on(|assembly| assembly.items().clone());

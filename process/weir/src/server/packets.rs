@@ -8,6 +8,7 @@ use core_model::Config;
 use core_model::Fault;
 use process_runtime::accounts::ServiceUser;
 use process_runtime::config_file::Loaded;
+use process_runtime::packets::PacketSource;
 use process_runtime::status::StatusSource;
 use process_runtime::{operator_log, privileges};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, chmod, chownat};
@@ -31,7 +32,7 @@ pub(super) fn part_of(mut loaded: Loaded, file: &Path, part: Part) -> Result<Loa
         return Ok(loaded);
     }
     let config = &mut loaded.config;
-    if config.packet.is_none() {
+    if config.packet_name.is_none() {
         let file = file.display().to_string();
         return Err(vec![Fault {
             place: core_model::Place { file, ..Default::default() },
@@ -50,9 +51,15 @@ pub(super) fn part_of(mut loaded: Loaded, file: &Path, part: Part) -> Result<Loa
     Ok(loaded)
 }
 
-/// Puts the packet path in force, where there is one.
+/// Puts the packet path in force, where there is one; one that is not published yet is made ready
+/// for.
 pub(super) fn start(config: &Config) -> anyhow::Result<Option<Arc<PacketPath>>> {
-    config.packet.as_ref().map(|packet| PacketPath::start(packet).map(Arc::new)).transpose()
+    let path = match (&config.packet, &config.packet_name) {
+        (Some(packet), _) => PacketPath::start(packet)?,
+        (None, Some(name)) => PacketPath::awaited(name),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Arc::new(path)))
 }
 
 /// From one look at what captures left to the next: it takes a few calls of the kernel, and taps
@@ -71,10 +78,11 @@ impl Drop for Ended {
 /// Tells of the packet path in the status, and sweeps up behind captures while it is held.
 pub(super) fn look_after(
     packets: Option<&Arc<PacketPath>>,
+    config: &Config,
     status: &StatusSource,
 ) -> Option<Ended> {
     let packets = packets?.clone();
-    status.set_packets(Some(packets.clone()));
+    tell_of(Some(&packets), config, status);
     let sweep = async move {
         let mut period = tokio::time::interval(SWEEP_PERIOD);
         loop {
@@ -94,9 +102,15 @@ pub(super) fn look_after(
     Some(Ended(tokio::spawn(sweep)))
 }
 
+/// Lets the status tell of the packet path, where one is in force.
+fn tell_of(packets: Option<&Arc<PacketPath>>, config: &Config, status: &StatusSource) {
+    let source = packets.filter(|_| config.packet.is_some()).cloned();
+    status.set_packets(source.map(|source| source as Arc<dyn PacketSource>));
+}
+
 /// What the process keeps when it gives up being root.
 pub(super) fn rights(config: &Config) -> privileges::Rights {
-    match config.packet {
+    match config.packet_name {
         Some(_) => privileges::SERVING | privileges::PACKETS,
         None => privileges::SERVING,
     }
@@ -105,16 +119,22 @@ pub(super) fn rights(config: &Config) -> privileges::Rights {
 /// Makes the pins the service user's own, so that this process and its successors can go on with
 /// them. Before root is given up.
 pub(super) fn give_pins(config: &Config, user: &ServiceUser) -> anyhow::Result<()> {
-    let Some(packet) = config.packet.as_ref().filter(|_| rustix::process::geteuid().is_root())
+    let Some(name) = config.packet_name.as_ref().filter(|_| rustix::process::geteuid().is_root())
     else {
         return Ok(());
     };
-    let home = PacketPath::home(packet)?;
+    let home = PacketPath::home(name)?;
     let path = home.path();
+    if !path.exists() {
+        // It could not be made, which was told.
+        return Ok(());
+    }
     let failed = || format!("giving {} to user {}", path.display(), user.name);
-    if let Some(all) = path.parent() {
-        // Others may go through it and not look into it.
-        chmod(all, Mode::from_raw_mode(0o711)).with_context(failed)?;
+    for folder in path.ancestors().skip(1).take(2) {
+        // Others may go through it; who may look into it stays as it is. Service managers mount
+        // the file system for root alone.
+        let mode = Mode::from_raw_mode(rustix::fs::stat(folder).with_context(failed)?.st_mode);
+        chmod(folder, mode | Mode::XGRP | Mode::XOTH).with_context(failed)?;
     }
     give(path, Uid::from_raw(user.uid), Gid::from_raw(user.gid)).with_context(failed)
 }
@@ -130,33 +150,59 @@ fn give(path: &Path, user: Uid, group: Gid) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Leaves as it is what only a restart changes: whether there is a packet path, and under which
-/// name.
+/// Leaves as it is what only a restart changes: whether there may be a packet path, under which
+/// name, and that there is one.
 pub(super) fn keep_what_stays(old: &Config, new: &mut Config) {
-    match (&old.packet, &mut new.packet) {
-        (Some(old), Some(new)) => new.name = old.name.clone(),
-        (old, new) => new.clone_from(old),
+    match (&old.packet, &mut new.packet, &old.packet_name) {
+        (_, Some(new), Some(name)) => new.name = name.clone(),
+        (old, new, _) => new.clone_from(old),
     }
+    new.packet_name.clone_from(&old.packet_name);
 }
 
 impl Control {
-    /// Puts the packet path of another configuration in force.
-    pub(super) fn apply_packets(&self, config: &Config) -> anyhow::Result<()> {
-        match (&self.packets, &config.packet) {
-            (Some(packets), Some(config)) => packets.apply(config),
-            _ => Ok(()),
+    /// Puts the packet path of another configuration in force, and starts it where it was awaited.
+    /// Loading programs takes a while, and others are heard meanwhile.
+    pub(super) async fn apply_packets(&self, config: &Config) -> anyhow::Result<()> {
+        let (Some(packets), Some(packet)) = (&self.packets, &config.packet) else { return Ok(()) };
+        let (work, packet) = (packets.clone(), packet.clone());
+        tokio::task::spawn_blocking(move || work.apply(&packet)).await??;
+        tell_of(Some(packets), config, &self.status);
+        Ok(())
+    }
+
+    /// Takes back what [`Self::apply_packets`] did, for the configuration in force.
+    pub(super) fn withdraw_packets(&self) {
+        let current = self.current.load();
+        if current.config.packet.is_some() {
+            return self.resume_packets();
+        }
+        if let Some(packets) = &self.packets {
+            packets.withdraw();
+            tell_of(Some(packets), &current.config, &self.status);
         }
     }
 
-    /// As [`Self::apply_packets`] with the configuration in force, where nobody waits for an
-    /// answer.
+    /// Looks after the packet path in force again, where nobody waits for an answer.
     pub(super) fn resume_packets(&self) {
-        if let Err(error) = self.apply_packets(&self.current.load().config) {
+        let current = self.current.load();
+        let (Some(packets), Some(packet)) = (&self.packets, &current.config.packet) else { return };
+        if let Err(error) = packets.apply(packet) {
             operator_log::error(
                 "packet_left",
                 "nobody looks after the packet path; its packets are handled as they were",
                 &[("error", &format_args!("{error:#}"))],
             );
+        }
+    }
+
+    /// Tells of a packet path that stays though nothing publishes or declares it any more.
+    pub(super) fn tell_of_kept_packets(&self, wanted: bool) {
+        if !wanted && self.current.load().config.packet.is_some() {
+            let what = "there is no packet path any more but the one in force, which stays as it \
+                        is: end this process and `weir packet detach`";
+            operator_log::warn("packet_kept", what, &[]);
+            self.status.note("packet_kept", what.to_owned());
         }
     }
 }
@@ -179,22 +225,30 @@ mod tests {
     fn a_reload_keeps_the_packet_path_and_its_name() {
         let (with, without) = (config(PACKET), config(""));
         let other = config(&PACKET.replace("NAME", "other").replace("1600", "1500"));
+        let awaited = Config { packet: None, ..with.clone() };
         for (old, new, name, mtu) in [
             (&with, &other, Some("NAME"), Some(1_500)),
             (&with, &without, Some("NAME"), Some(1_600)),
             (&without, &with, None, None),
+            (&awaited, &other, Some("NAME"), Some(1_500)),
+            (&awaited, &without, None, None),
         ] {
             let mut new = new.clone();
             keep_what_stays(old, &mut new);
             let packet = new.packet.as_ref();
             assert_eq!(packet.map(|packet| packet.name.as_ref()), name);
             assert_eq!(packet.map(|packet| packet.mtu), mtu);
+            assert_eq!(new.packet_name, old.packet_name);
         }
     }
 
     #[test]
     fn rights_for_packets_are_kept_where_there_are_packets() {
         assert_eq!(rights(&config("")), privileges::SERVING);
-        assert_eq!(rights(&config(PACKET)), privileges::SERVING | privileges::PACKETS);
+        let with = config(PACKET);
+        let awaited = Config { packet: None, ..with.clone() };
+        for config in [with, awaited] {
+            assert_eq!(rights(&config), privileges::SERVING | privileges::PACKETS);
+        }
     }
 }

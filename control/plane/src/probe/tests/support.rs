@@ -184,6 +184,7 @@ pub(super) fn config(monitor: Monitor, pools: Vec<Pool>) -> Config {
         zones: Vec::new(),
         load_balancers: Vec::new(),
         packet: None,
+        packet_name: None,
     }
 }
 

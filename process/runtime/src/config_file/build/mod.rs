@@ -85,6 +85,7 @@ impl<'a> Builder<'a> {
         let account = self.single(roots, "account").map(|table| self.account(table));
         let zones = self.zones(roots);
         let packet = self.packet(roots);
+        let packet_name = self.single(roots, "packet").and_then(|table| table.text("name"));
         self.compare_listeners(roots);
         self.compare_hosts(roots);
         self.compare_client_auth(roots);
@@ -104,6 +105,7 @@ impl<'a> Builder<'a> {
             zones,
             load_balancers: load_balancers?,
             packet: packet?,
+            packet_name: packet_name.map(Into::into),
         })
     }
 
