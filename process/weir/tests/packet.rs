@@ -4,6 +4,7 @@
 //! Needs root, bpf(2) and namespaces; each test says by name that it was skipped, and why, where
 //! they are missing.
 
+mod published;
 mod seen;
 mod ways;
 

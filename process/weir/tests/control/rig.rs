@@ -92,11 +92,16 @@ impl Plane {
     }
 }
 
-/// One call: the status and the body.
+/// One call of Cloudflare's operations: the status and the body.
 pub(crate) fn ask(url: &str, token: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+    call(url, token, method, &format!("/client/v4{path}"), body)
+}
+
+/// One call of any: the status and the body.
+pub(crate) fn call(url: &str, token: &str, method: &str, target: &str, body: &str) -> (u16, Value) {
     let address = url.trim_start_matches("http://").split('/').next().expect("an address");
     let head = format!(
-        "{method} /client/v4{path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\
+        "{method} {target} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );

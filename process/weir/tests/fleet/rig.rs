@@ -1,6 +1,6 @@
 //! A control plane with edges: all processes real, on loopback.
 
-use crate::control::rig::{ask, control_file, serve, weir};
+use crate::control::rig::{ask, call, control_file, serve, weir};
 use crate::support::client::Client;
 use crate::support::edge::Edge;
 use crate::support::files::{TempDir, free_port};
@@ -16,8 +16,8 @@ use std::path::PathBuf;
 const ZONE: &str = "fleet.test";
 
 /// A control plane, and what a test needs to change its objects.
-pub(super) struct Fleet {
-    pub(super) plane: Guard,
+pub(crate) struct Fleet {
+    pub(crate) plane: Guard,
     file: PathBuf,
     token: String,
     url: String,
@@ -28,7 +28,7 @@ pub(super) struct Fleet {
 }
 
 /// An origin that answers its own name.
-pub(super) fn origin(name: &'static str) -> Upstream {
+pub(crate) fn origin(name: &'static str) -> Upstream {
     Upstream::start(move |conn: &mut Conn| {
         let length = name.len();
         while conn.request().is_some() {
@@ -52,7 +52,7 @@ fn id(object: &Value) -> String {
 }
 
 impl Fleet {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (dir, edges_port) = (TempDir::new(), free_port());
         let more = format!("[edges]\naddress = \"127.0.0.1:{edges_port}\"\n");
         let file = control_file(&dir, &more);
@@ -75,13 +75,25 @@ impl Fleet {
         ask(&self.url, &self.token, method, path, &body)
     }
 
+    /// A call below `/weir/v1/packet`.
+    pub(crate) fn packet(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let target = format!("/weir/v1/packet{path}");
+        call(&self.url, &self.token, method, &target, &body.to_string())
+    }
+
+    /// Puts an object of the packet path.
+    #[track_caller]
+    pub(crate) fn put_packet(&self, path: &str, body: &Value) {
+        good(self.packet("PUT", path, body));
+    }
+
     fn pools(&self) -> String {
         format!("/accounts/{}/load_balancers/pools", self.account)
     }
 
     /// Publishes a pool with one origin; gives its id.
     #[track_caller]
-    pub(super) fn pool(&self, name: &str, origin: &Upstream) -> String {
+    pub(crate) fn pool(&self, name: &str, origin: &Upstream) -> String {
         let origins = json!([{ "name": "o", "address": "127.0.0.1", "port": origin.port() }]);
         let pool = json!({ "name": name, "origins": origins });
         id(&good(self.ask("POST", &self.pools(), &pool)))
@@ -89,7 +101,7 @@ impl Fleet {
 
     /// Gives a pool another origin.
     #[track_caller]
-    pub(super) fn turn(&self, pool: &str, origin: &Upstream) {
+    pub(crate) fn turn(&self, pool: &str, origin: &Upstream) {
         let origins = json!([{ "name": "o", "address": "127.0.0.1", "port": origin.port() }]);
         let path = format!("{}/{pool}", self.pools());
         good(self.ask("PATCH", &path, &json!({ "origins": origins })));
@@ -97,7 +109,7 @@ impl Fleet {
 
     /// Publishes a host of the zone.
     #[track_caller]
-    pub(super) fn host(&self, host: &str, pool: &str) -> String {
+    pub(crate) fn host(&self, host: &str, pool: &str) -> String {
         let body = json!({
             "name": format!("{host}.{ZONE}"),
             "default_pools": [pool],
@@ -109,7 +121,7 @@ impl Fleet {
 
     /// Removes a host.
     #[track_caller]
-    pub(super) fn without_host(&self, id: &str) {
+    pub(crate) fn without_host(&self, id: &str) {
         good(self.ask(
             "DELETE",
             &format!("/zones/{}/load_balancers/{id}", self.zone),
@@ -119,7 +131,7 @@ impl Fleet {
 
     /// `weir edge …` on this control plane.
     #[track_caller]
-    pub(super) fn edge(&self, words: &[&str]) -> String {
+    pub(crate) fn edge(&self, words: &[&str]) -> String {
         let file = self.file.display().to_string();
         let all = [&["edge"], words, &["--control", &file]].concat();
         let (good, out, err) = weir(&all);
@@ -129,33 +141,39 @@ impl Fleet {
 
     /// A join token.
     #[track_caller]
-    pub(super) fn join_token(&self) -> String {
-        let out = self.edge(&["token", "create"]);
+    fn join_token(&self, role: &str) -> String {
+        let out = self.edge(&["token", "create", "--role", role]);
         let token = out.split_whitespace().find(|word| word.starts_with("weir-join."));
         token.unwrap_or_else(|| panic!("no token in {out}")).to_owned()
     }
 
     /// Kills the control plane at once.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.plane.signal(rustix::process::Signal::KILL);
         self.plane.exit(SOON);
     }
 
     /// Starts it again.
-    pub(super) fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         (self.plane, self.url) = serve(&self.file);
     }
 
     /// The file of an edge that has a listener and its control plane, and a token to join with.
     #[track_caller]
-    pub(super) fn edge_file(&self, name: &str) -> Edge {
+    pub(crate) fn edge_file(&self, name: &str) -> Edge {
         self.edge_file_with(name, "")
     }
 
-    /// As [`Self::edge_file`], with further lines of `[runtime]`.
+    /// The file of an edge that is a proxy, with further lines of `[runtime]`.
     #[track_caller]
-    pub(super) fn edge_file_with(&self, name: &str, runtime: &str) -> Edge {
-        let (port, token) = (self.edges_port, self.join_token());
+    pub(crate) fn edge_file_with(&self, name: &str, runtime: &str) -> Edge {
+        self.edge_file_as("proxy", name, runtime)
+    }
+
+    /// As [`Self::edge_file_with`], for an edge of that role.
+    #[track_caller]
+    pub(crate) fn edge_file_as(&self, role: &str, name: &str, runtime: &str) -> Edge {
+        let (port, token) = (self.edges_port, self.join_token(role));
         let file = self.dir.write(&format!("{name}.token"), token);
         let state = self.dir.path().join(name);
         Edge::new().listener("web", "").runtime(runtime).runtime(&format!(
@@ -165,18 +183,18 @@ impl Fleet {
     }
 
     /// Lets every user look for what is in the folders of this test.
-    pub(super) fn open_folder(&self) {
+    pub(crate) fn open_folder(&self) {
         fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
     }
 
     /// The state folder of an edge.
-    pub(super) fn state(&self, name: &str) -> PathBuf {
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 }
 
 /// What an edge answers for a host of the zone: the body, or the status where it is no 200.
-pub(super) fn get(edge: &Weir, host: &str) -> String {
+pub(crate) fn get(edge: &Weir, host: &str) -> String {
     let mut client = Client::connect(edge.web());
     let head = format!("GET / HTTP/1.1\r\nHost: {host}.{ZONE}\r\nConnection: close\r\n\r\n");
     let sent = client.send(head).map_err(|error| error.to_string());
@@ -189,7 +207,7 @@ pub(super) fn get(edge: &Weir, host: &str) -> String {
 
 /// Waits until an edge answers that.
 #[track_caller]
-pub(super) fn answers(edge: &Weir, host: &str, expect: &str) {
+pub(crate) fn answers(edge: &Weir, host: &str, expect: &str) {
     let mut last = String::new();
     let there = wait::holds(SOON, || {
         last = get(edge, host);
@@ -200,7 +218,7 @@ pub(super) fn answers(edge: &Weir, host: &str, expect: &str) {
 
 /// What `/status` of an edge says of its control plane.
 #[track_caller]
-pub(super) fn control(edge: &Weir) -> Value {
+pub(crate) fn control(edge: &Weir) -> Value {
     let reply = edge.admin("/status").unwrap_or_else(|error| panic!("/status: {error}"));
     let status: Value = serde_json::from_str(&reply.text()).expect("JSON");
     status["control"].clone()
@@ -208,6 +226,6 @@ pub(super) fn control(edge: &Weir) -> Value {
 
 /// Waits until that has this property.
 #[track_caller]
-pub(super) fn until(edge: &Weir, what: &str, test: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(edge: &Weir, what: &str, test: impl Fn(&Value) -> bool) -> Value {
     wait::value(what, SOON, || Some(control(edge)).filter(&test))
 }

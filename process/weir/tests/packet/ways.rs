@@ -12,14 +12,14 @@ use std::path::Path;
 use std::process::Command;
 
 #[track_caller]
-fn shell(script: &str) {
+pub(super) fn shell(script: &str) {
     let (good, out, err) = run(Command::new("sh").args(["-ec", script]));
     assert!(good, "{script}: {out}{err}");
 }
 
 /// A network namespace that is mounted at `path`, with what `setup` makes in it. It ends with the
 /// mounts of the test.
-fn namespace(path: &Path, setup: &str) {
+pub(super) fn namespace(path: &Path, setup: &str) {
     let path = path.display();
     shell(&format!(
         "touch {path} && unshare --net={path} true && nsenter --net={path} sh -ec '{setup}'"
@@ -27,7 +27,7 @@ fn namespace(path: &Path, setup: &str) {
 }
 
 /// A socket of the namespace at `path`.
-fn socket_in(path: &Path, bind: &str) -> UdpSocket {
+pub(super) fn socket_in(path: &Path, bind: &str) -> UdpSocket {
     let (path, bind) = (path.to_owned(), bind.to_owned());
     let work = move || {
         let file = open(&path, OFlags::RDONLY, Mode::empty()).expect("a namespace");
