@@ -194,6 +194,11 @@ impl Book {
         self.trial.as_ref().map(|held| held.target)
     }
 
+    /// The content that edges may not have, if there is one.
+    pub(crate) fn halted(&self) -> Option<Hash> {
+        self.halted
+    }
+
     /// Takes up the newest state, where `since` is what was changed of the last one.
     pub(crate) fn follow(
         &mut self,

@@ -35,6 +35,12 @@ struct Edge {
     behind_ms: Option<u64>,
     faults: Vec<String>,
     numbers: Numbers,
+    /// When its process told them, in milliseconds.
+    told_ms: Option<u64>,
+    /// What it counted while it had changes that were halted.
+    failed: Numbers,
+    /// What it had counted when it got such a change, until it has another one.
+    failing: Option<Numbers>,
     trial: Option<Trial>,
 }
 
@@ -97,11 +103,14 @@ impl Fleet {
             behind_ms: None,
             faults: Vec::new(),
             numbers: Numbers::default(),
+            told_ms: None,
+            failed: Numbers::default(),
+            failing: None,
             trial: None,
         });
         edge.identity = identity.clone();
         (edge.source, edge.since_ms) = (source, now_ms);
-        (edge.has, edge.meant, edge.behind_ms) = (None, None, None);
+        (edge.has, edge.meant, edge.behind_ms, edge.told_ms) = (None, None, None, None);
         edge.faults.clear();
         if let Some(old) = edge.stream.replace(Stream { number: ticket.0, stop }) {
             old.stop.send_replace(true);
@@ -146,6 +155,8 @@ impl Fleet {
         if edge.starts != starts {
             // Another process counts from nothing.
             edge.numbers = Numbers::default();
+            edge.failed = Numbers::default();
+            edge.failing = edge.failing.map(|_| Numbers::default());
         }
         edge.starts = starts;
         edge.has = has;
@@ -180,6 +191,10 @@ impl Fleet {
             edge.behind_ms = None;
         }
         let numbers = edge.numbers;
+        if let Some(from) = edge.failing.take() {
+            let meanwhile = rollout::from_to(&from, &numbers);
+            edge.failed = rollout::sum([edge.failed, meanwhile].iter());
+        }
         if let Some(trial) = edge.trial.as_mut().filter(|trial| trial.canary && tried)
             && !matches!(trial.phase, Phase::Applied { .. })
         {
@@ -201,9 +216,20 @@ impl Fleet {
     }
 
     /// An edge told how it is doing.
-    pub(crate) fn reported(&mut self, id: &str, ticket: Ticket, report: &Report) {
+    pub(crate) fn reported(&mut self, id: &str, ticket: Ticket, report: &Report, now_ms: u64) {
         if let Some(edge) = self.of(id, ticket) {
-            edge.numbers = report.numbers;
+            (edge.numbers, edge.told_ms) = (report.numbers, Some(now_ms));
+        }
+    }
+
+    /// What was tried is halted: what its edges count until they have another snapshot is not what
+    /// is usual for them.
+    pub(crate) fn halted(&mut self) {
+        for edge in self.edges.values_mut() {
+            let had = edge.trial.filter(|trial| matches!(trial.phase, Phase::Applied { .. }));
+            if let Some(trial) = had.filter(|trial| trial.canary) {
+                edge.failing.get_or_insert(trial.from);
+            }
         }
     }
 
@@ -247,7 +273,8 @@ impl Fleet {
                 name: edge.identity.name.clone(),
                 phase: trial.phase,
                 restarts: edge.starts.saturating_sub(trial.starts),
-                before: trial.from,
+                told_ms: edge.told_ms.filter(|_| edge.stream.is_some()),
+                before: rollout::from_to(&edge.failed, &trial.from),
                 since: if applied { since } else { Numbers::default() },
             }
         });

@@ -5,6 +5,7 @@ use super::EdgeStatus;
 use super::ca::{Authority, AuthorityError};
 use super::identity::{EdgeRecord, TOKENS, edge_key, edges, token_key};
 use super::join::{Invitation, NAME_MAX, TokenRecord, invite, is_name};
+pub use super::trial::Halted;
 use crate::rest::token::NoRandomness;
 use crate::store::{ChangeError, Keeper, Key, KeyError, State, Vault, Who};
 use control_api::publish::Role;
@@ -58,8 +59,13 @@ pub enum EdgeAnswer {
         /// Its id.
         id: String,
     },
-    /// The edges, the oldest first.
-    Edges(Vec<EdgeShown>),
+    /// The edges, and how changes for them stand.
+    Edges {
+        /// The oldest first.
+        edges: Vec<EdgeShown>,
+        /// The change that they may not have; none once another one was approved.
+        halted: Option<Halted>,
+    },
     /// An edge is shut out.
     Revoked {
         /// Its id.
@@ -76,7 +82,9 @@ impl fmt::Debug for EdgeAnswer {
             Self::Created { token, .. } => f.debug_tuple("Created").field(token).finish(),
             Self::Tokens(tokens) => f.debug_tuple("Tokens").field(tokens).finish(),
             Self::TokenRevoked { id } => f.debug_tuple("TokenRevoked").field(id).finish(),
-            Self::Edges(edges) => f.debug_tuple("Edges").field(edges).finish(),
+            Self::Edges { edges, halted } => {
+                f.debug_struct("Edges").field("edges", edges).field("halted", halted).finish()
+            }
             Self::Revoked { id, .. } => f.debug_tuple("Revoked").field(id).finish(),
         }
     }
@@ -175,7 +183,11 @@ pub async fn answer(
         EdgeRequest::CreateToken(wanted) => create(keeper, vault, who, wanted, now_ms).await,
         EdgeRequest::Tokens => Ok(EdgeAnswer::Tokens(tokens(&keeper.state()))),
         EdgeRequest::RevokeToken { id } => revoke_token(keeper, who, id, now_ms).await,
-        EdgeRequest::Edges => Ok(EdgeAnswer::Edges(shown(&keeper.state(), attached))),
+        EdgeRequest::Edges => {
+            let state = keeper.state();
+            let edges = shown(&state, attached);
+            Ok(EdgeAnswer::Edges { edges, halted: Halted::read(&state) })
+        }
         EdgeRequest::Revoke { edge } => revoke(keeper, who, &edge, now_ms).await,
     }
 }

@@ -178,7 +178,13 @@ impl Publisher {
 
     /// Begins or ends a trial, where `before` was tried until now.
     pub(super) fn tried(&self, before: Option<Target>) {
-        let now = self.book().trial();
+        let (now, halted) = {
+            let book = self.book();
+            (book.trial(), book.halted())
+        };
+        if now != before && before.is_some_and(|trial| halted == Some(trial.hashes.whole())) {
+            self.fleet().halted();
+        }
         match now {
             _ if now == before => {}
             Some(_) => self.begin_trial(),
@@ -272,7 +278,7 @@ impl Publisher {
 
     /// An edge told how it is doing.
     pub(super) fn reported(&self, id: &str, ticket: Ticket, report: &Report) {
-        self.fleet().reported(id, ticket, report);
+        self.fleet().reported(id, ticket, report, now_ms());
         if report.origins.is_empty() {
             return;
         }

@@ -20,6 +20,10 @@ const CHANCE_ERRORS: u64 = 5;
 /// long as it is given to acknowledge it.
 pub(crate) const SILENCE_MAX_MS: u64 = 60_000;
 
+/// How long an edge that has the change may be unheard of beyond the hold, in milliseconds: it
+/// tells how it does once a minute at least, and may be under way to another control plane.
+pub(crate) const UNHEARD_MAX_MS: u64 = 90_000;
+
 /// An edge that got the change first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Canary {
@@ -29,7 +33,10 @@ pub(crate) struct Canary {
     pub(crate) phase: Phase,
     /// How often its process was started since it was chosen.
     pub(crate) restarts: u64,
-    /// Counts from the start of its process until it had the change in force.
+    /// When it last told how it does, in milliseconds; none while it is not attached.
+    pub(crate) told_ms: Option<u64>,
+    /// Counts from the start of its process until it had the change in force, without those while
+    /// it had one that was halted.
     pub(crate) before: Numbers,
     /// Counts since then.
     pub(crate) since: Numbers,
@@ -69,6 +76,8 @@ pub(crate) enum Reason {
     Restarted(String),
     /// An edge did not put it in force in time.
     Silent(String),
+    /// An edge that had it in force was not heard of again.
+    Lost(String),
     /// Tasks panic.
     Panics(u64),
     /// More requests fail.
@@ -87,6 +96,7 @@ impl fmt::Display for Reason {
             Self::Refused(edge) => write!(f, "edge {edge} cannot put it in force"),
             Self::Restarted(edge) => write!(f, "edge {edge} was started again"),
             Self::Silent(edge) => write!(f, "edge {edge} did not put it in force in time"),
+            Self::Lost(edge) => write!(f, "edge {edge} has it and is not heard of any longer"),
             Self::Panics(count) => write!(f, "{count} tasks panicked on edges that have it"),
             Self::Errors { rate, usual } => {
                 let (rate, usual) = (percent(rate), percent(usual));
@@ -97,7 +107,8 @@ impl fmt::Display for Reason {
 }
 
 /// Judges a change. `begun_ms` is when it was offered to the first edge, `hold_ms` how long edges
-/// must do well with it, `others` what the other edges counted meanwhile.
+/// must do well with it, `others` what the other edges counted meanwhile. What an edge told before
+/// it held the change that long says nothing of the rest, and one that fell silent says nothing.
 pub(crate) fn judge(
     now_ms: u64,
     begun_ms: u64,
@@ -117,17 +128,24 @@ pub(crate) fn judge(
     if let Some(reason) = rise(&since, &before, others) {
         return Verdict::Halt(reason);
     }
-    let over = now_ms >= begun_ms.saturating_add(hold_ms).saturating_add(SILENCE_MAX_MS);
-    let mut last = begun_ms;
+    let over = |from: u64, max: u64| now_ms >= from.saturating_add(hold_ms).saturating_add(max);
+    let mut held = !canaries.is_empty();
     for canary in canaries {
         match canary.phase {
-            Phase::Applied { at_ms } => last = last.max(at_ms),
-            Phase::Waiting if over => return Verdict::Halt(Reason::Silent(name(canary))),
-            Phase::Waiting | Phase::Refused => return Verdict::Wait,
+            Phase::Applied { at_ms } => {
+                let told = canary.told_ms.is_some_and(|told| told >= at_ms.saturating_add(hold_ms));
+                if !told && over(at_ms, UNHEARD_MAX_MS) {
+                    return Verdict::Halt(Reason::Lost(name(canary)));
+                }
+                held &= told;
+            }
+            Phase::Waiting if over(begun_ms, SILENCE_MAX_MS) => {
+                return Verdict::Halt(Reason::Silent(name(canary)));
+            }
+            Phase::Waiting | Phase::Refused => held = false,
         }
     }
-    let held = now_ms >= last.saturating_add(hold_ms);
-    if held && !canaries.is_empty() { Verdict::Approve } else { Verdict::Wait }
+    if held { Verdict::Approve } else { Verdict::Wait }
 }
 
 /// What of these numbers is worse than it was and than it is elsewhere.

@@ -9,6 +9,7 @@ use super::rollout::{self, Reason, Verdict};
 use crate::store::{ChangeError, Keeper, Key, Revision, State, StoreError};
 use control_api::publish::{Hash, Items};
 use process_runtime::operator_log;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 
@@ -22,6 +23,25 @@ const HALTED: &str = "publish/halted";
 struct Content {
     generation: Revision,
     hash: Hash,
+}
+
+/// A change that went to no further edge, and back on those that had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halted {
+    /// The generation of the store that had it.
+    pub generation: Revision,
+    /// When that was decided, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What its edges did worse.
+    pub why: String,
+}
+
+impl Halted {
+    /// What a store says was halted, unless something else was approved since.
+    pub(super) fn read(state: &State) -> Option<Self> {
+        let stored = state.get(&Key::new(HALTED).ok()?)?;
+        Self::deserialize(&*stored.value).ok()
+    }
 }
 
 impl Content {

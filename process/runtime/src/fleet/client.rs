@@ -265,6 +265,9 @@ impl Client {
                     self.became(&snapshot, outcome.as_ref());
                     // The control loop is gone, and this process with it.
                     let Some(outcome) = outcome else { continue };
+                    // What was counted before belongs to the snapshot before.
+                    let report = Report { numbers: self.reporter.numbers(), origins: Vec::new() };
+                    talk.say(&EdgeMessage::Report(report)).await?;
                     talk.say(&EdgeMessage::Ack { snapshot, outcome }).await?;
                 }
                 _ = reports.tick(), if welcomed.is_some() => self.report(&mut talk).await?,

@@ -94,7 +94,8 @@ impl Reporter {
         Report { numbers: self.numbers(), origins }
     }
 
-    fn numbers(&self) -> Numbers {
+    /// What this process counted since it began.
+    pub(super) fn numbers(&self) -> Numbers {
         let mut numbers = Numbers { panics: panics::total(), ..Numbers::default() };
         for (_, listener) in self.live.listeners() {
             // The first class is what precedes an answer.

@@ -8,7 +8,7 @@ use control_api::publish::Role;
 use control_api::time::timestamp;
 use control_plane::operate::Request;
 use control_plane::publish::join::Invitation;
-use control_plane::publish::operator::{EdgeAnswer, EdgeRequest, EdgeShown, TokenShown};
+use control_plane::publish::operator::{EdgeAnswer, EdgeRequest, EdgeShown, Halted, TokenShown};
 use control_plane::publish::{EdgeState, EdgesSettings};
 use process_runtime::config_file::ControlFile;
 use serde_json::json;
@@ -154,8 +154,11 @@ fn print(file: &ControlFile, request: EdgeRequest, as_json: bool) -> anyhow::Res
         EdgeAnswer::Created { text, token } => created(file, &text, &token, as_json)?,
         EdgeAnswer::Tokens(tokens) if as_json => println!("{:#}", json!(tokens)),
         EdgeAnswer::Tokens(tokens) => tokens.iter().for_each(|t| println!("{}", token_line(t))),
-        EdgeAnswer::Edges(edges) if as_json => println!("{:#}", json!(edges)),
-        EdgeAnswer::Edges(edges) => edges.iter().for_each(|edge| println!("{}", edge_line(edge))),
+        EdgeAnswer::Edges { edges, .. } if as_json => println!("{:#}", json!(edges)),
+        EdgeAnswer::Edges { edges, halted } => {
+            edges.iter().for_each(|edge| println!("{}", edge_line(edge)));
+            halted.iter().for_each(|halted| println!("{}", halted_line(halted)));
+        }
         EdgeAnswer::TokenRevoked { id } => println!("{id} is revoked; edges that joined stay"),
         EdgeAnswer::Revoked { id, name } => println!("{name} ({id}) is shut out"),
     }
@@ -239,6 +242,11 @@ fn edge_line(edge: &EdgeShown) -> String {
         line += &format!("\n  {}", printable(fault));
     }
     line
+}
+
+fn halted_line(halted: &Halted) -> String {
+    let Halted { generation, at_ms, why } = halted;
+    format!("generation {generation} was halted {}: {}", time(*at_ms), printable(why))
 }
 
 /// What an edge said does not get to speak to the terminal.

@@ -13,6 +13,7 @@ fn well(at_ms: u64) -> Canary {
         name: "a".into(),
         phase: Phase::Applied { at_ms },
         restarts: 0,
+        told_ms: Some(at_ms + HOLD),
         before: numbers(10_000, 10, 0),
         since: numbers(1_000, 1, 0),
     }
@@ -32,10 +33,18 @@ fn a_change_is_approved_or_halted_by_what_its_edges_tell() {
     let halt = |reason| Verdict::Halt(reason);
     let name = || "a".to_owned();
     check("nobody has it", 99_000, &[], quiet, Verdict::Wait);
-    check("it was held for a moment", 2_000, &[well(1_000)], quiet, Verdict::Wait);
+    let moment = with(|c| c.told_ms = Some(2_000));
+    check("it was held for a moment", 2_000, &moment, quiet, Verdict::Wait);
+    check("nothing was told since", 31_000, &moment, quiet, Verdict::Wait);
+    check("nothing is told", 121_000, &moment, quiet, halt(Reason::Lost(name())));
+    let away = with(|c| c.told_ms = None);
+    check("not attached", 31_000, &away, quiet, Verdict::Wait);
+    check("gone", 121_000, &away, quiet, halt(Reason::Lost(name())));
     check("it was held", 31_000, &[well(1_000)], quiet, Verdict::Approve);
-    let late = [well(1_000), well(9_000)];
+    let mut late = [well(1_000), well(9_000)];
+    late[1].told_ms = Some(31_000);
     check("the last edge counts", 31_000, &late, quiet, Verdict::Wait);
+    late[1].told_ms = Some(39_000);
     check("all held it", 39_000, &late, quiet, Verdict::Approve);
     let refused = with(|c| c.phase = Phase::Refused);
     check("refused", 2_000, &refused, quiet, halt(Reason::Refused(name())));
@@ -104,6 +113,7 @@ fn simulate(seed: u64, bad: bool) -> (Verdict, u64) {
             name: n.to_string(),
             phase: Phase::Waiting,
             restarts: 0,
+            told_ms: None,
             before: numbers(100_000, 100 * usual, 0),
             since: numbers(0, 0, 0),
         })
@@ -120,7 +130,10 @@ fn simulate(seed: u64, bad: bool) -> (Verdict, u64) {
         serve(&mut others, usual);
         for (at, canary) in canaries.iter_mut().enumerate() {
             match canary.phase {
-                Phase::Applied { .. } => serve(&mut canary.since, if bad { worse } else { usual }),
+                Phase::Applied { .. } => {
+                    serve(&mut canary.since, if bad { worse } else { usual });
+                    canary.told_ms = Some(now);
+                }
                 _ if second > at as u64 % 5 => canary.phase = Phase::Applied { at_ms: now },
                 _ => {}
             }

@@ -17,10 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long anything may take, load included.
 pub(super) const LONG: Duration = Duration::from_secs(60);
+
+/// How often an edge tells how it does.
+const TOLD_EVERY: Duration = Duration::from_millis(20);
 
 /// A store with an account `a`.
 pub(super) struct Store {
@@ -107,6 +111,7 @@ pub(super) struct Edge {
     /// The generation of the last beat.
     pub(super) beat: u64,
     out: Option<mpsc::Sender<Bytes>>,
+    telling: JoinSet<()>,
     body: Option<StreamBody>,
     frames: Frames<PlaneMessage>,
     coming: Option<(SnapshotId, Option<SnapshotId>, Items)>,
@@ -131,6 +136,7 @@ impl Edge {
             came: Vec::new(),
             beat: 0,
             out: None,
+            telling: JoinSet::new(),
             body: None,
             frames: Frames::default(),
             coming: None,
@@ -142,6 +148,7 @@ impl Edge {
         let (out, incoming) = said();
         self.body = Some(publisher.attach(self.identity.clone(), None, incoming));
         self.out = Some(out);
+        self.telling = JoinSet::new();
         (self.frames, self.coming) = (Frames::default(), None);
         let (version, has, starts) = ("1.0".to_owned(), self.has.clone(), self.starts);
         self.say(&EdgeMessage::Hello { version, has, starts }).await;
@@ -149,6 +156,7 @@ impl Edge {
 
     pub(super) fn detach(&mut self) {
         (self.out, self.body) = (None, None);
+        self.telling = JoinSet::new();
     }
 
     pub(super) async fn say(&mut self, message: &EdgeMessage) {
@@ -159,9 +167,19 @@ impl Edge {
         }
     }
 
-    pub(super) async fn report(&mut self, requests: u64, errors: u64) {
+    /// Tells these counts at once, and again and again for as long as its stream lasts.
+    pub(super) async fn tells(&mut self, requests: u64, errors: u64) {
+        self.telling = JoinSet::new();
         let numbers = Numbers { requests, errors, panics: 0, active: 0 };
-        self.say(&EdgeMessage::Report(Report { numbers, origins: Vec::new() })).await;
+        let report = EdgeMessage::Report(Report { numbers, origins: Vec::new() });
+        self.say(&report).await;
+        let Some(out) = self.out.clone() else { return };
+        let octets = Bytes::from(frame(&report).unwrap());
+        self.telling.spawn(async move {
+            while out.send(octets.clone()).await.is_ok() {
+                tokio::time::sleep(TOLD_EVERY).await;
+            }
+        });
     }
 
     /// The next message; none where the stream has ended.

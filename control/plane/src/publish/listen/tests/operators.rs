@@ -72,9 +72,8 @@ fn an_edge_is_revoked_by_its_id_or_by_a_name_of_its_own() {
         revoke("edge-1").await.expect("revoked by name: one is left");
         let error = revoke("edge-1").await.expect_err("none is left").to_string();
         assert!(error.contains("there is no edge edge-1"), "{error}");
-        let EdgeAnswer::Edges(list) = store.ask(EdgeRequest::Edges).await.expect("a list") else {
-            panic!("no list")
-        };
+        let answer = store.ask(EdgeRequest::Edges).await.expect("a list");
+        let EdgeAnswer::Edges { edges: list, .. } = answer else { panic!("no list") };
         assert!(list.len() == 2 && list.iter().all(|edge| edge.record.revoked_ms.is_some()));
     });
 }
