@@ -1,7 +1,9 @@
 //! Edges of a control plane: what its API is told moves their traffic, and whatever becomes of it,
 //! they serve on.
 
+mod planes;
 pub(crate) mod rig;
+mod trial;
 
 use crate::control::rig::serve;
 use crate::support::edge::origin as local_origin;

@@ -4,7 +4,7 @@ use crate::support::files::TempDir;
 use crate::support::process::{Guard, command, run};
 use crate::support::wait::{self, SOON};
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,6 +92,43 @@ impl Plane {
     }
 }
 
+/// One call that a control plane may fail to answer: the status, the head and the body.
+fn try_call(
+    url: &str,
+    token: &str,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> io::Result<(u16, String, Value)> {
+    let broken = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let address = url.trim_start_matches("http://").split('/').next().expect("an address");
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(head.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let body = serde_json::from_str(body).map_err(|_| broken())?;
+    Ok((status.ok_or_else(broken)?, head.to_ascii_lowercase(), body))
+}
+
+/// As [`ask`], of a control plane that may fail to answer: the status, the head and the body.
+pub(crate) fn try_ask(
+    url: &str,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> io::Result<(u16, String, Value)> {
+    try_call(url, token, method, &format!("/client/v4{path}"), body)
+}
+
 /// One call of Cloudflare's operations: the status and the body.
 pub(crate) fn ask(url: &str, token: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
     call(url, token, method, &format!("/client/v4{path}"), body)
@@ -99,18 +136,6 @@ pub(crate) fn ask(url: &str, token: &str, method: &str, path: &str, body: &str) 
 
 /// One call of any: the status and the body.
 pub(crate) fn call(url: &str, token: &str, method: &str, target: &str, body: &str) -> (u16, Value) {
-    let address = url.trim_start_matches("http://").split('/').next().expect("an address");
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let mut stream = TcpStream::connect(address).expect("the API listens");
-    stream.set_read_timeout(Some(SOON)).expect("a time-out can be set");
-    stream.write_all(head.as_bytes()).expect("a call is taken");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.expect("a status"), serde_json::from_str(body).expect("JSON"))
+    let (status, _, body) = try_call(url, token, method, target, body).expect("an answer");
+    (status, body)
 }

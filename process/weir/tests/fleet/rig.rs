@@ -1,16 +1,19 @@
 //! A control plane with edges: all processes real, on loopback.
 
-use crate::control::rig::{ask, call, control_file, serve, weir};
+use crate::control::rig::{call, control_file, serve, try_ask, weir};
 use crate::support::client::Client;
 use crate::support::edge::Edge;
 use crate::support::files::{TempDir, free_port};
-use crate::support::process::{Guard, Weir};
+use crate::support::process::{Guard, Weir, run};
 use crate::support::upstream::{Conn, Upstream};
 use crate::support::wait::{self, SOON};
 use serde_json::{Value, json};
 use std::fs;
+use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The zone of all published hosts.
 const ZONE: &str = "fleet.test";
@@ -24,15 +27,20 @@ pub(crate) struct Fleet {
     account: String,
     zone: String,
     edges_port: u16,
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 /// An origin that answers its own name.
 pub(crate) fn origin(name: &'static str) -> Upstream {
+    origin_that("200 OK", name)
+}
+
+/// An origin that answers everything with a status, and its own name.
+pub(crate) fn origin_that(status: &'static str, name: &'static str) -> Upstream {
     Upstream::start(move |conn: &mut Conn| {
         let length = name.len();
         while conn.request().is_some() {
-            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
+            let reply = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{name}");
             if !conn.write(reply) {
                 return;
             }
@@ -53,8 +61,13 @@ fn id(object: &Value) -> String {
 
 impl Fleet {
     pub(crate) fn start() -> Self {
-        let (dir, edges_port) = (TempDir::new(), free_port());
-        let more = format!("[edges]\naddress = \"127.0.0.1:{edges_port}\"\n");
+        Self::start_with(Arc::new(TempDir::new()), "")
+    }
+
+    /// As [`Self::start`], with further sections of the control file, in a folder.
+    pub(crate) fn start_with(dir: Arc<TempDir>, sections: &str) -> Self {
+        let edges_port = free_port();
+        let more = format!("[edges]\naddress = \"127.0.0.1:{edges_port}\"\n{sections}");
         let file = control_file(&dir, &more);
         let path = file.display().to_string();
         let (good_one, out, err) = weir(&["token", "create", "--json", "--control", &path]);
@@ -70,9 +83,63 @@ impl Fleet {
         fleet
     }
 
+    /// Another control plane of the same store and key, with a file of its own.
+    pub(crate) fn beside(&self) -> Self {
+        let edges_port = free_port();
+        let text = fs::read_to_string(&self.file).expect("readable");
+        let text = text.replace(&format!(":{}\"", self.edges_port), &format!(":{edges_port}\""));
+        let text = text.replace("[control]", "[control]\nsocket = \"beside.sock\"");
+        let file = self.dir.write("beside.toml", text);
+        let (plane, url) = serve(&file);
+        let (token, account, zone) = (self.token.clone(), self.account.clone(), self.zone.clone());
+        Self { plane, file, token, url, account, zone, edges_port, dir: self.dir.clone() }
+    }
+
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let (status, _, body) = self.try_ask(method, path, body).expect("an answer");
+        (status, body)
+    }
+
+    fn try_ask(&self, method: &str, path: &str, body: &Value) -> io::Result<(u16, String, Value)> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        ask(&self.url, &self.token, method, path, &body)
+        try_ask(&self.url, &self.token, method, path, &body)
+    }
+
+    /// What makes pools in a thread of its own, with names that begin so, until the control plane
+    /// does not answer: the ids of those that it acknowledged.
+    pub(crate) fn writer(&self, name: &str) -> impl FnMut(usize) -> Option<String> + use<> {
+        let (url, token, path, name) =
+            (self.url.clone(), self.token.clone(), self.pools(), name.to_owned());
+        move |number| {
+            let origins = json!([{ "name": "o", "address": "192.0.2.1" }]);
+            let pool = json!({ "name": format!("{name}-{number}"), "origins": origins });
+            let answer = try_ask(&url, &token, "POST", &path, &pool.to_string());
+            let (status, _, body) = answer.ok()?;
+            Some(id(&good((status, body))))
+        }
+    }
+
+    /// Whether there is such a pool.
+    pub(crate) fn has_pool(&self, id: &str) -> bool {
+        self.ask("GET", &format!("{}/{id}", self.pools()), &Value::Null).0 == 200
+    }
+
+    /// The pools can be listed.
+    pub(crate) fn reads(&self) -> bool {
+        self.ask("GET", &self.pools(), &Value::Null).0 == 200
+    }
+
+    /// The URL that edges find it by.
+    pub(crate) fn edges_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.edges_port)
+    }
+
+    /// What `/metrics` says of a series; none where it does not have it.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let (_, text, _) = run(std::process::Command::new("curl")
+            .args(["-sS", &self.url.replace("/client/v4", "/metrics")]));
+        let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        lines.find(|(name, _)| *name == series).and_then(|(_, value)| value.parse().ok())
     }
 
     /// A call below `/weir/v1/packet`.
@@ -102,9 +169,19 @@ impl Fleet {
     /// Gives a pool another origin.
     #[track_caller]
     pub(crate) fn turn(&self, pool: &str, origin: &Upstream) {
+        let (status, _, body) = self.try_turn(pool, origin).expect("an answer");
+        good((status, body));
+    }
+
+    /// As [`Self::turn`], whatever is answered: the status, the head and the body.
+    pub(crate) fn try_turn(
+        &self,
+        pool: &str,
+        origin: &Upstream,
+    ) -> io::Result<(u16, String, Value)> {
         let origins = json!([{ "name": "o", "address": "127.0.0.1", "port": origin.port() }]);
         let path = format!("{}/{pool}", self.pools());
-        good(self.ask("PATCH", &path, &json!({ "origins": origins })));
+        self.try_ask("PATCH", &path, &json!({ "origins": origins }))
     }
 
     /// Publishes a host of the zone.
@@ -173,11 +250,23 @@ impl Fleet {
     /// As [`Self::edge_file_with`], for an edge of that role.
     #[track_caller]
     pub(crate) fn edge_file_as(&self, role: &str, name: &str, runtime: &str) -> Edge {
-        let (port, token) = (self.edges_port, self.join_token(role));
+        self.edge_file_for(role, name, runtime, &[self])
+    }
+
+    /// As [`Self::edge_file_with`], for several control planes of the same store.
+    #[track_caller]
+    pub(crate) fn edge_file_of(&self, name: &str, runtime: &str, planes: &[&Self]) -> Edge {
+        self.edge_file_for("proxy", name, runtime, planes)
+    }
+
+    #[track_caller]
+    fn edge_file_for(&self, role: &str, name: &str, runtime: &str, planes: &[&Self]) -> Edge {
+        let urls: Vec<_> = planes.iter().map(|plane| plane.edges_url()).collect();
+        let token = self.join_token(role);
         let file = self.dir.write(&format!("{name}.token"), token);
         let state = self.dir.path().join(name);
         Edge::new().listener("web", "").runtime(runtime).runtime(&format!(
-            "[control]\nurls = [\"https://127.0.0.1:{port}\"]\njoin_token_file = {file:?}\n\
+            "[control]\nurls = {urls:?}\njoin_token_file = {file:?}\n\
              state = {state:?}\nname = \"{name}\""
         ))
     }
@@ -195,7 +284,15 @@ impl Fleet {
 
 /// What an edge answers for a host of the zone: the body, or the status where it is no 200.
 pub(crate) fn get(edge: &Weir, host: &str) -> String {
-    let mut client = Client::connect(edge.web());
+    get_at(edge.web(), host)
+}
+
+/// As [`get`], at an address.
+pub(crate) fn get_at(address: SocketAddr, host: &str) -> String {
+    let mut client = match Client::try_connect(address) {
+        Ok(client) => client,
+        Err(error) => return error.to_string(),
+    };
     let head = format!("GET / HTTP/1.1\r\nHost: {host}.{ZONE}\r\nConnection: close\r\n\r\n");
     let sent = client.send(head).map_err(|error| error.to_string());
     match sent.and_then(|()| client.reply_within("GET", SOON)) {
