@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// How often a change is made anew because others came first. Each time one of them got through. Of
 /// two control planes that write without pause, the one that lost has to read before it tries
@@ -23,6 +24,10 @@ pub const CHANGE_TRIES_MAX: u32 = 32;
 
 /// How long the follower waits before it asks a store again that did not answer.
 const FOLLOW_RETRY: Duration = Duration::from_millis(500);
+
+/// How long a store is asked what became of a commit that it did not answer. It had all of its
+/// patience for that already, and somebody waits; the next change finds out in any case.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// What says whether a state is valid as a whole.
 pub type Validate = fn(&State) -> Vec<Fault>;
@@ -251,8 +256,9 @@ impl Inner {
                 _ => self.metrics.failures.inc_shared(),
             }
             // A commit without an answer, or sent twice, may be the one that is there.
-            let there = self.backend.history(record.revision..=record.revision).await;
-            if there.ok().and_then(|found| found.first().map(|r| r.id)) != Some(record.id) {
+            let there = self.backend.history(record.revision..=record.revision);
+            let there = timeout(LOOK_MAX, there).await.ok().and_then(Result::ok);
+            if there.and_then(|found| found.first().map(|r| r.id)) != Some(record.id) {
                 return Err(error);
             }
         }
