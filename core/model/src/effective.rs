@@ -9,6 +9,7 @@ use crate::config::{
     Action, Config, HeaderRules, HostPattern, Hsts, HttpsRedirect, Listener, LoadBalancer,
     PathMatch, Route, RouteRules, Zone,
 };
+use std::sync::Arc;
 
 /// Where a value was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +95,7 @@ pub fn effective<'a>(
 ) -> Option<Effective<'a>> {
     let balancer = find(config, listener, host)?;
     let route = balancer.routes.iter().find(|route| matches(&route.path, path));
-    let zone = zone_of(config, &balancer.host);
+    let zone = zone_of(config, &balancer.host).map(|zone| &**zone);
     let layers = [
         listener.map(|listener| (Layer::Listener, &listener.rules)),
         Some((Layer::Account, &config.account.rules)),
@@ -141,7 +142,7 @@ pub fn host_rules(config: &Config, balancer: &LoadBalancer) -> RouteRules {
 
 /// The zone of a host: the longest domain that it is in.
 #[must_use]
-pub fn zone_of<'a>(config: &'a Config, host: &HostPattern) -> Option<&'a Zone> {
+pub fn zone_of<'a>(config: &'a Config, host: &HostPattern) -> Option<&'a Arc<Zone>> {
     let name = match host {
         HostPattern::Exact(name) | HostPattern::Wildcard(name) => name,
         HostPattern::Any => return None,
@@ -173,7 +174,7 @@ fn find<'a>(
         }
         HostPattern::Any => Some(0),
     };
-    let all = config.load_balancers.iter().filter(serves);
+    let all = config.load_balancers.iter().map(|balancer| &**balancer).filter(serves);
     let ranked = all.filter_map(|balancer| Some((rank(balancer)?, balancer)));
     ranked.max_by_key(|(rank, _)| *rank).map(|(_, balancer)| balancer)
 }

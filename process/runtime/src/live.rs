@@ -6,7 +6,7 @@ use crate::metrics::{
 };
 use arc_swap::ArcSwap;
 use core_model::config::{Name, Origin, OriginAddress, Pool};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -160,18 +160,79 @@ pub struct LiveTable {
 #[derive(Debug, Default)]
 struct Inner {
     listeners: BTreeMap<Name, ListenerNumbers>,
-    pools: BTreeMap<Name, Arc<PoolLive>>,
-    origins: BTreeMap<(Name, Name, String), Arc<OriginLive>>,
+    pools: HashMap<Name, Held>,
+    /// Pools of which something may be unused. What is in here is looked at when unused objects
+    /// are forgotten, and nothing else is.
+    leaving: BTreeSet<Name>,
+}
+
+/// What is held of one pool.
+#[derive(Debug, Default)]
+struct Held {
+    live: Arc<PoolLive>,
+    origins: Vec<HeldOrigin>,
+    /// Origins that it was last seen with; 0 for a pool that is gone.
+    wanted: usize,
+}
+
+/// An origin with its identity: one that moved to another address or port is another one.
+#[derive(Debug)]
+struct HeldOrigin {
+    address: OriginAddress,
+    port: u16,
+    live: Arc<OriginLive>,
+}
+
+impl HeldOrigin {
+    fn is(&self, origin: &Origin) -> bool {
+        self.port == origin.port
+            && self.address == origin.address
+            && *self.live.origin == *origin.name
+    }
+}
+
+impl Held {
+    /// The state of an origin, made where it is new. `at` is where it stands in the pool, and so
+    /// mostly here.
+    fn origin(
+        &mut self,
+        pool: &Pool,
+        at: usize,
+        origin: &Origin,
+        workers: usize,
+    ) -> Arc<OriginLive> {
+        let near = self.origins.get(at).filter(|held| held.is(origin));
+        if let Some(held) = near.or_else(|| self.origins.iter().find(|held| held.is(origin))) {
+            return held.live.clone();
+        }
+        let addresses = match &origin.address {
+            OriginAddress::Ip(ip) => vec![SocketAddr::new(*ip, origin.port)],
+            OriginAddress::Dns(_) => Vec::new(),
+        };
+        let names = (pool.name.clone(), origin.name.clone());
+        let live = Arc::new(OriginLive::new(names.0, names.1, addresses, workers));
+        let (address, port) = (origin.address.clone(), origin.port);
+        self.origins.push(HeldOrigin { address, port, live: live.clone() });
+        live
+    }
+}
+
+/// The live state of a pool and of its origins, in their order.
+#[derive(Clone, Debug)]
+pub struct PoolState {
+    /// Of the pool.
+    pub live: Arc<PoolLive>,
+    /// Of each origin.
+    pub origins: Vec<Arc<OriginLive>>,
 }
 
 /// The live state of `origin` in `pool`, made where it is new. An origin that moved to another
 /// address or port starts afresh. A DNS name has no addresses until it was looked up.
 pub fn origin_of(table: &LiveTable, pool: &Pool, origin: &Origin) -> Arc<OriginLive> {
-    let identity = format!("{}:{}", origin.address, origin.port);
-    table.origin(&pool.name, &origin.name, &identity, || match &origin.address {
-        OriginAddress::Ip(ip) => vec![SocketAddr::new(*ip, origin.port)],
-        OriginAddress::Dns(_) => Vec::new(),
-    })
+    let mut inner = lock(&table.inner);
+    let held = inner.pools.entry(pool.name.clone()).or_default();
+    let at = pool.origins.iter().position(|other| other.name == origin.name);
+    held.origin(pool, at.unwrap_or(usize::MAX), origin, table.workers)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -207,56 +268,60 @@ impl LiveTable {
             .clone()
     }
 
-    /// The live state of a pool, made where it is new.
-    pub fn pool(&self, name: &Name) -> Arc<PoolLive> {
-        lock(&self.inner).pools.entry(name.clone()).or_default().clone()
-    }
-
-    /// The live state of an origin, made where it is new. `identity` is its address and port: a
-    /// moved origin starts afresh.
-    pub fn origin(
-        &self,
-        pool: &Name,
-        origin: &Name,
-        identity: &str,
-        addresses: impl FnOnce() -> Vec<SocketAddr>,
-    ) -> Arc<OriginLive> {
+    /// The live state of a pool and of its origins, made where they are new; see [`origin_of`].
+    pub fn state_of(&self, pool: &Pool) -> PoolState {
         let mut inner = lock(&self.inner);
-        let key = (pool.clone(), origin.clone(), identity.to_owned());
-        let workers = self.workers;
-        inner
-            .origins
-            .entry(key)
-            .or_insert_with(|| {
-                Arc::new(OriginLive::new(pool.clone(), origin.clone(), addresses(), workers))
-            })
-            .clone()
+        let held = match inner.pools.get_mut(&pool.name) {
+            Some(held) => held,
+            None => inner.pools.entry(pool.name.clone()).or_default(),
+        };
+        held.wanted = pool.origins.len();
+        held.origins.reserve_exact(held.wanted.saturating_sub(held.origins.len()));
+        let all = pool.origins.iter().enumerate();
+        let origins = all.map(|(at, origin)| held.origin(pool, at, origin, self.workers));
+        let state = PoolState { origins: origins.collect(), live: held.live.clone() };
+        if held.origins.len() > held.wanted {
+            inner.leaving.insert(pool.name.clone());
+        }
+        state
     }
 
-    /// Forgets objects that nothing but this table holds any more. Called after a reload once the
-    /// former snapshot is gone.
+    /// A pool that is in no configuration any more, as far as the caller knows.
+    pub fn leave(&self, pool: &Name) {
+        let mut inner = lock(&self.inner);
+        if let Some(held) = inner.pools.get_mut(pool) {
+            held.wanted = 0;
+            inner.leaving.insert(pool.clone());
+        }
+    }
+
+    /// Forgets objects of listeners, and of pools that lost something, that nothing but this table
+    /// holds any more. What is still held stays to be looked at the next time. Called after a
+    /// reload once the former snapshot is gone.
     pub fn forget_unused(&self) {
         let mut inner = lock(&self.inner);
         inner.listeners.retain(|_, numbers| Arc::strong_count(numbers) > 1);
-        inner.pools.retain(|_, pool| Arc::strong_count(pool) > 1);
-        inner.origins.retain(|_, origin| Arc::strong_count(origin) > 1);
+        let Inner { pools, leaving, .. } = &mut *inner;
+        leaving.retain(|name| {
+            let Some(held) = pools.get_mut(name) else { return false };
+            held.origins.retain(|origin| Arc::strong_count(&origin.live) > 1);
+            if held.origins.is_empty() && Arc::strong_count(&held.live) == 1 {
+                pools.remove(name);
+                return false;
+            }
+            held.wanted == 0 || held.origins.len() > held.wanted
+        });
+    }
+
+    /// All pools by name.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(Name, Arc<PoolLive>)> {
+        lock(&self.inner).pools.iter().map(|(name, p)| (name.clone(), p.live.clone())).collect()
     }
 
     /// All listeners by name.
     #[must_use]
     pub fn listeners(&self) -> Vec<(Name, ListenerNumbers)> {
         lock(&self.inner).listeners.iter().map(|(name, n)| (name.clone(), n.clone())).collect()
-    }
-
-    /// All pools by name.
-    #[must_use]
-    pub fn pools(&self) -> Vec<(Name, Arc<PoolLive>)> {
-        lock(&self.inner).pools.iter().map(|(name, p)| (name.clone(), p.clone())).collect()
-    }
-
-    /// All origins in order of pool and name.
-    #[must_use]
-    pub fn origins(&self) -> Vec<Arc<OriginLive>> {
-        lock(&self.inner).origins.values().cloned().collect()
     }
 }

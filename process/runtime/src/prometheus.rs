@@ -7,7 +7,7 @@ mod fleet;
 mod packets;
 mod procfs;
 
-use crate::live::{Health, OriginLive, PoolLive, now_ms, origin_of};
+use crate::live::{Health, OriginLive, PoolLive, now_ms};
 use crate::metrics::{Counter, Histogram, LATENCY_BOUNDS_US, Limit, ListenerStats, OriginStats};
 use crate::metrics::{Http2Ledgers, ListenerNumbers, Sharded, WorkerStats};
 use crate::status::{OriginState, StatusSource};
@@ -85,8 +85,9 @@ struct PoolView<'a> {
 
 impl<'a> PoolView<'a> {
     fn of(source: &StatusSource, pool: &'a Pool) -> Self {
-        let origins = pool.origins.iter().map(|o| (o, origin_of(source.live(), pool, o)));
-        Self { pool, live: source.live().pool(&pool.name), origins: origins.collect() }
+        let state = source.live().state_of(pool);
+        let origins = pool.origins.iter().zip(state.origins).collect();
+        Self { pool, live: state.live, origins }
     }
 }
 

@@ -9,7 +9,7 @@ mod history;
 mod packets;
 
 use crate::fleet::{FleetState, FleetStatus};
-use crate::live::{Health, LiveTable, OriginLive, now_ms, origin_of};
+use crate::live::{Health, LiveTable, OriginLive, now_ms};
 use crate::metrics::{ListenerStats, Sharded};
 use crate::packets::{PacketSource, PacketStatus};
 use arc_swap::ArcSwap;
@@ -460,7 +460,9 @@ impl View<'_> {
     }
 
     fn pool(&self, pool: &Pool) -> PoolStatus {
-        let mut origins: Vec<_> = pool.origins.iter().map(|o| self.origin(pool, o)).collect();
+        let state = self.live.state_of(pool);
+        let states = pool.origins.iter().zip(&state.origins);
+        let mut origins: Vec<_> = states.map(|(o, live)| self.origin(pool, o, live)).collect();
         let rate: f64 = origins.iter().map(|o| o.requests_per_s).sum();
         for origin in &mut origins {
             origin.share = if rate > 0.0 { origin.requests_per_s / rate } else { 0.0 };
@@ -476,14 +478,13 @@ impl View<'_> {
             steering: origin_steering(pool.origin_steering).to_owned(),
             healthy_origins,
             minimum_origins: pool.minimum_origins,
-            in_flight: self.live.pool(&pool.name).active.load(Relaxed),
+            in_flight: state.live.active.load(Relaxed),
             requests_per_s: rate,
             origins,
         }
     }
 
-    fn origin(&self, pool: &Pool, origin: &Origin) -> OriginStatus {
-        let live = origin_of(self.live, pool, origin);
+    fn origin(&self, pool: &Pool, origin: &Origin, live: &OriginLive) -> OriginStatus {
         let track = self.history.origin(&pool.name, &origin.name);
         let changed = live.changed_ms.load(Relaxed);
         let ejected_until = live.ejected_until_ms.load(Relaxed);
@@ -493,7 +494,7 @@ impl View<'_> {
             address: format!("{}:{}", origin.address, origin.port),
             addresses: live.addresses.load().iter().map(ToString::to_string).collect(),
             weight: f64::from(origin.weight) / 100.0,
-            state: OriginState::of(pool, origin, &live, self.now),
+            state: OriginState::of(pool, origin, live, self.now),
             reason: live.reason(),
             changed_s_ago: (changed != 0).then(|| self.now.saturating_sub(changed) / 1000),
             ejected_for_s: live
@@ -530,7 +531,7 @@ fn limit_hits(numbers: &Sharded<ListenerStats>) -> BTreeMap<String, u64> {
 }
 
 fn load_balancers(config: &Config) -> Vec<LoadBalancerStatus> {
-    let one = |lb: &core_model::config::LoadBalancer| LoadBalancerStatus {
+    let one = |lb: &Arc<core_model::config::LoadBalancer>| LoadBalancerStatus {
         name: lb.name.to_string(),
         enabled: lb.enabled,
         default: action(config, &lb.default),

@@ -196,7 +196,7 @@ impl Ready {
         let mut resolver = Resolver::new(live.clone());
         resolver.apply(config);
         prober.apply(config);
-        settle(&resolver, &prober, config).await;
+        settle(&resolver, &prober).await;
         let mut inherited = self.inherited;
         let tickets = inherited.as_mut().map(|from| std::mem::take(&mut from.tickets));
         let legacy = Legacy { tickets: tickets.unwrap_or_default() };
@@ -272,8 +272,8 @@ fn seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-async fn settle(resolver: &Resolver, prober: &Prober, config: &Config) {
-    let unknown = resolver.settled(config, SETTLE).await;
+async fn settle(resolver: &Resolver, prober: &Prober) {
+    let unknown = resolver.settled(SETTLE).await;
     for name in unknown {
         operator_log::warn(
             "dns_unknown",

@@ -76,6 +76,8 @@ pub struct Edge {
     kept: Kept,
     threads: Vec<Thread>,
     held: Vec<Held>,
+    /// Plans that workers may still have parts of.
+    former: Vec<Arc<Plan>>,
     /// Number of the next sockets.
     next: u64,
 }
@@ -104,7 +106,7 @@ impl Edge {
         mut log: impl FnMut() -> Option<WorkerLog>,
     ) -> Result<Self, ApplyError> {
         let mut kept = Kept::inheriting(legacy.tickets);
-        let plan = Plan::build(snapshot, &live, &kept).map_err(ApplyError::Tls)?;
+        let plan = Plan::build(snapshot, &live, &kept, None).map_err(ApplyError::Tls)?;
         kept.forget_inherited();
         let workers = live.workers();
         let shared = Arc::new(Shared::new(plan, live));
@@ -121,7 +123,8 @@ impl Edge {
             threads.push(Thread { commands, handle, quiet });
         }
         let listeners = shared.plan.load().listeners.clone();
-        let mut edge = Self { shared, kept, threads, held: Vec::new(), next: 0 };
+        let mut edge =
+            Self { shared, kept, threads, held: Vec::new(), former: Vec::new(), next: 0 };
         for (name, sockets) in bound {
             if let Some(listener) = listeners.iter().find(|l| l.config.name == name) {
                 let copies = sockets::duplicates(listener.config.address, &sockets)?;
@@ -177,7 +180,9 @@ impl Edge {
         if snapshot.generation <= self.shared.plan.load().generation {
             return Err(ApplyError::Stale(snapshot.generation));
         }
-        let plan = Plan::build(snapshot, &self.shared.live, &self.kept).map_err(ApplyError::Tls)?;
+        let before = self.shared.plan.load_full();
+        let plan = Plan::build(snapshot, &self.shared.live, &self.kept, Some(&before))
+            .map_err(ApplyError::Tls)?;
         let mut fresh = Vec::new();
         let listeners = plan.listeners.clone();
         for listener in &listeners {
@@ -190,7 +195,10 @@ impl Edge {
                 fresh.push((listener.clone(), sockets, copies));
             }
         }
+        let gone: Vec<Name> = before.pools_gone(&plan).cloned().collect();
         self.shared.publish(plan);
+        gone.iter().for_each(|pool| self.shared.live.leave(pool));
+        self.give_up(before);
         for mut held in std::mem::take(&mut self.held) {
             match listeners.iter().find(|l| same_sockets(&held.listener.config, &l.config)) {
                 Some(listener) => {
@@ -206,12 +214,19 @@ impl Edge {
         Ok(())
     }
 
+    /// Keeps a former plan until no worker has any of it, so that it is never a worker that frees
+    /// what belonged to ten thousand hosts.
+    fn give_up(&mut self, plan: Arc<Plan>) {
+        self.former.retain(|plan| plan.listeners.iter().any(|l| Arc::strong_count(l) > 1));
+        self.former.push(plan);
+    }
+
     /// Checks that `snapshot` could be put in force, without doing so.
     ///
     /// # Errors
     /// Every TLS setting that cannot be used.
     pub fn check(snapshot: &Snapshot) -> Result<(), Vec<TlsError>> {
-        Plan::build(snapshot, &LiveTable::new(1), &Kept::default()).map(|_| ())
+        Plan::check(snapshot)
     }
 
     /// Lets requests in flight finish within `limit`, then ends the workers. Says whether all

@@ -256,7 +256,7 @@ async fn establish(
     };
     let first = rest.as_ref().map_or(&[][..], |rest| rest.filled());
     let limits = HandshakeLimits { bytes: HANDSHAKE_BYTES_MAX, time: config.timeouts.handshake };
-    let named = local.plan.hosts.policies;
+    let named = local.plan.hosts.policies();
     match tls::accept(tcp, tls, first, named, limits, &timer).await {
         Ok(made) => {
             let peer = peer(local, socket, told, own, Some(&made));

@@ -1,7 +1,8 @@
 //! The prober: asks every origin of a monitored pool whether it is well, and writes the answer into
 //! the origin's live state, which the workers read.
 //!
-//! A plan (`plan`) says how one origin is probed. Its task waits for a tick of its own phase
+//! A plan (`plan`) says how one origin is probed; `pools` compares what is probed with what a
+//! configuration asks for. The task of an origin waits for a tick of its own phase
 //! (`schedule`), makes a probe of one or more tries (`attempt`, `http`, `http2`, `tls`, `place`),
 //! and hands the result to the tracker of `core_balance::health`. See `docs/algorithms/health.md`.
 
@@ -10,24 +11,26 @@ mod http;
 mod http2;
 mod place;
 mod plan;
+mod pools;
 mod reason;
 mod schedule;
 mod tls;
 
 use core_balance::health::{Outcome, Tracker, Transition};
 use core_balance::rng;
-use core_model::config::{Config, MonitorKind, Name};
-use plan::{Key, Plan, Planned};
+use core_model::config::{MonitorKind, Name};
+use plan::{Key, Plan};
+use pools::{Applied, Probed, Session};
 use process_runtime::live::{self, Health, LiveTable, OriginLive};
 use process_runtime::operator_log::{self, Level};
 use reason::Failure;
 pub use reason::Reason;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// Probes at one time that are quick so far: far below the usual limit of 1,024 descriptors, and
@@ -79,15 +82,12 @@ pub struct ProbeState {
 pub struct Prober {
     table: Arc<LiveTable>,
     shared: Arc<Shared>,
-    running: BTreeMap<Key, Running>,
-    unmonitored: BTreeSet<Key>,
+    /// What `pools` was made of.
+    applied: Applied,
+    pools: HashMap<Name, Probed>,
     states: ProbeStates,
-}
-
-#[derive(Debug)]
-struct Running {
-    target: Arc<Target>,
-    task: JoinHandle<()>,
+    /// Targets whose first probe somebody may wait for.
+    fresh: Mutex<Vec<Arc<Target>>>,
 }
 
 /// What the tasks of all targets have in common.
@@ -105,9 +105,20 @@ struct Target {
     key: Key,
     plan: Plan,
     /// TLS settings, or why there can be none.
-    session: Result<tls::Session, String>,
+    session: Session,
     live: Arc<OriginLive>,
     progress: Mutex<Progress>,
+    task: Mutex<Task>,
+}
+
+/// The task of a target.
+#[derive(Debug)]
+enum Task {
+    /// It is about to be started.
+    Waits,
+    Runs(AbortHandle),
+    /// The target is not to be probed any more.
+    Stopped,
 }
 
 #[derive(Debug, Default)]
@@ -132,63 +143,36 @@ impl Prober {
         Self {
             table,
             shared: Arc::new(shared),
-            running: BTreeMap::new(),
-            unmonitored: BTreeSet::new(),
+            applied: Applied::default(),
+            pools: HashMap::new(),
             states: ProbeStates::default(),
+            fresh: Mutex::default(),
         }
     }
 
-    /// Probes what `config` asks for from here on: at the start, and at each reload before the
-    /// snapshot is handed to the workers. Call it within a tokio runtime.
-    ///
-    /// A target whose settings did not change goes on undisturbed. One whose settings did keeps its
-    /// health until probes change it. An origin that served without a monitor counts as healthy
-    /// until its first probe ends. Any other new one is unknown until then, see
-    /// [`Prober::settled`].
-    pub fn apply(&mut self, config: &Config) {
-        let wanted = plan::wanted(config, &self.table);
-        // The system's authorities may change between two reloads, so that they are read anew.
-        self.running.retain(|key, running| {
-            let stays = wanted.probed.contains_key(key);
-            if !stays {
-                running.task.abort();
-            }
-            stays
-        });
-        for (key, planned) in wanted.probed {
-            let before = self.running.get(&key).map(|running| &running.target);
-            let same =
-                |t: &Arc<Target>| t.plan == planned.plan && Arc::ptr_eq(&t.live, &planned.live);
-            if before.is_some_and(same) {
-                continue;
-            }
-            let tracker = match before {
-                Some(_) => Tracker::resume(decided(planned.live.health())),
-                None => self.admit(&key, &planned.live),
-            };
-            let running = self.start(key.clone(), planned, tracker);
-            if let Some(former) = self.running.insert(key, running) {
-                former.task.abort();
-            }
-        }
-        self.unmonitored = wanted.unmonitored;
-        self.states.set(self.running.values().map(|running| running.target.clone()).collect());
-    }
-
-    /// Waits until a probe of every target has ended, at most for `bound`; whether all have. A
-    /// reload that waits for it before it hands the snapshot to the workers never finds a new pool
-    /// without a healthy origin only because nobody asked yet.
+    /// Waits until a probe of every target that the last changes began with has ended, at most for
+    /// `bound`; whether all have. A reload that waits for it before it hands the snapshot to the
+    /// workers never finds a new pool without a healthy origin only because nobody asked yet.
     pub async fn settled(&self, bound: Duration) -> bool {
         let deadline = Instant::now() + bound;
         loop {
             let ended = self.shared.ended.notified();
-            if self.running.values().all(|running| lock(&running.target.progress).probes > 0) {
+            if self.all_asked() {
                 return true;
             }
             if timeout_at(deadline, ended).await.is_err() {
+                // Who did not wait for them now will not do so later.
+                lock(&self.fresh).clear();
                 return false;
             }
         }
+    }
+
+    fn all_asked(&self) -> bool {
+        let mut fresh = lock(&self.fresh);
+        // From the end, so that each is looked at once after its probe.
+        while fresh.pop_if(|target| target.is_asked()).is_some() {}
+        fresh.is_empty()
     }
 
     /// The state of every target in order of pool and origin.
@@ -202,53 +186,34 @@ impl Prober {
     pub fn states(&self) -> ProbeStates {
         self.states.clone()
     }
-
-    /// The tracker of an origin that was not probed before.
-    fn admit(&self, key: &Key, live: &OriginLive) -> Tracker {
-        let now = live::now_ms();
-        if self.unmonitored.contains(key) {
-            live.set_health(Health::Healthy, "", now, false);
-        } else if live.health() != Health::Unknown {
-            // It was disabled in between: what was known then says nothing.
-            live.set_health(Health::Unknown, "", now, false);
-        }
-        Tracker::default()
-    }
-
-    fn start(&self, key: Key, planned: Planned, tracker: Tracker) -> Running {
-        let target = Arc::new(Target {
-            key,
-            session: tls::session(&planned.plan),
-            plan: planned.plan,
-            live: planned.live,
-            progress: Mutex::new(Progress { tracker, ..Progress::default() }),
-        });
-        let task = tokio::spawn(watch(target.clone(), self.shared.clone()));
-        Running { target, task }
-    }
 }
 
 impl Drop for Prober {
     fn drop(&mut self) {
-        for running in self.running.values() {
-            running.task.abort();
-        }
+        self.pools.values().flat_map(|pool| &pool.targets).for_each(|target| target.stop());
     }
 }
 
 /// Reads the state of all targets.
 #[derive(Clone, Debug, Default)]
-pub struct ProbeStates(Arc<Mutex<Vec<Arc<Target>>>>);
+pub struct ProbeStates(Arc<Mutex<BTreeMap<Name, Vec<Arc<Target>>>>>);
 
 impl ProbeStates {
     /// The state of every target in order of pool and origin.
     #[must_use]
     pub fn snapshot(&self) -> Vec<ProbeState> {
-        lock(&self.0).iter().map(|target| target.state()).collect()
+        lock(&self.0).values().flatten().map(|target| target.state()).collect()
     }
 
-    fn set(&self, targets: Vec<Arc<Target>>) {
-        *lock(&self.0) = targets;
+    /// The targets of a pool, in the order of their names.
+    fn set(&self, pool: &Name, targets: &[Arc<Target>]) {
+        let mut targets = targets.to_vec();
+        targets.sort_by(|one, other| one.key.origin.cmp(&other.key.origin));
+        let mut states = lock(&self.0);
+        match targets.is_empty() {
+            true => drop(states.remove(pool)),
+            false => drop(states.insert(pool.clone(), targets)),
+        }
     }
 }
 
@@ -275,12 +240,14 @@ impl Shared {
 /// The life of one target: the first probe at once, later ones at the ticks of its phase.
 async fn watch(target: Arc<Target>, shared: Arc<Shared>) {
     let interval = target.plan.monitor.interval;
-    let identity = format!("{} {} {}", target.key.pool, target.key.origin, target.key.identity);
+    let key = &target.key;
+    let identity = format!("{} {} {}", key.pool, key.origin, key.identity());
     let phase = schedule::phase(rng::stable_hash(identity.as_bytes()), interval);
     // Half an interval lies at least between the first probe and the second.
     let mut elapsed = shared.epoch.elapsed().saturating_add(interval / 2);
     loop {
-        target.record(shared.probe(&target).await);
+        // In a box, as the task of every origin has room for its largest state all the time.
+        target.record(Box::pin(shared.probe(&target)).await);
         shared.ended.notify_waiters();
         elapsed = elapsed.max(shared.epoch.elapsed());
         let tick = schedule::next_tick(elapsed, phase, interval);
@@ -305,6 +272,26 @@ async fn rest(target: &Target, tick: Instant) {
 }
 
 impl Target {
+    /// Starts its task, unless it was stopped before.
+    fn start(self: &Arc<Self>, shared: &Arc<Shared>) {
+        let mut task = lock(&self.task);
+        if matches!(*task, Task::Waits) {
+            *task = Task::Runs(tokio::spawn(watch(self.clone(), shared.clone())).abort_handle());
+        }
+    }
+
+    /// Ends its task for good.
+    fn stop(&self) {
+        if let Task::Runs(task) = std::mem::replace(&mut *lock(&self.task), Task::Stopped) {
+            task.abort();
+        }
+    }
+
+    /// Whether a probe of it has ended, or none will.
+    fn is_asked(&self) -> bool {
+        matches!(*lock(&self.task), Task::Stopped) || lock(&self.progress).probes > 0
+    }
+
     fn is_suspect(&self) -> bool {
         lock(&self.progress).last.is_some()
     }
@@ -347,10 +334,11 @@ impl Target {
         };
         let reason = failure.map_or("", |failure| failure.reason.text());
         let detail = failure.map_or("", |failure| failure.detail.as_str());
+        let identity = self.key.identity();
         let mut fields: Vec<operator_log::Field<'_>> = vec![
             ("pool", &self.key.pool),
             ("origin", &self.key.origin),
-            ("address", &self.key.identity),
+            ("address", &identity),
             ("monitor", &self.plan.monitor.name),
         ];
         if failure.is_some() {
@@ -377,14 +365,6 @@ impl Target {
             probes: progress.probes,
             failures: progress.failures,
         }
-    }
-}
-
-fn decided(health: Health) -> Option<bool> {
-    match health {
-        Health::Unknown => None,
-        Health::Healthy => Some(true),
-        Health::Unhealthy => Some(false),
     }
 }
 

@@ -2,30 +2,36 @@
 
 use super::place::{Place, Scheme};
 use core_model::config::{
-    Config, Monitor, MonitorKind, Name, Origin, OriginAddress, Pool, ProxyProtocolOut,
-    UpstreamProtocols, UpstreamTls,
+    Monitor, MonitorKind, Name, Origin, OriginAddress, Pool, ProxyProtocolOut, UpstreamProtocols,
+    UpstreamTls,
 };
 use core_model::net::IpNet;
-use process_runtime::live::{self, LiveTable, OriginLive};
-use std::collections::{BTreeMap, BTreeSet};
+use process_runtime::live::{LiveTable, OriginLive};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which origin: pool, origin, address and port. The live state has the same key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) pool: Name,
     pub(crate) origin: Name,
-    pub(crate) identity: String,
+    address: OriginAddress,
+    port: u16,
 }
 
 impl Key {
-    fn new(pool: &Pool, origin: &Origin) -> Self {
+    pub(crate) fn new(pool: &Pool, origin: &Origin) -> Self {
         Self {
             pool: pool.name.clone(),
             origin: origin.name.clone(),
-            identity: format!("{}:{}", origin.address, origin.port),
+            address: origin.address.clone(),
+            port: origin.port,
         }
+    }
+
+    /// Address and port.
+    pub(crate) fn identity(&self) -> String {
+        format!("{}:{}", self.address, self.port)
     }
 }
 
@@ -37,8 +43,8 @@ pub(crate) struct Plan {
     pub(crate) address: OriginAddress,
     pub(crate) port: u16,
     pub(crate) host_header: Option<String>,
-    pub(crate) monitor: Monitor,
-    pub(crate) tls: Option<UpstreamTls>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
     /// What is spoken with the origin itself; see [`Plan::protocols`].
     pub(crate) protocols: UpstreamProtocols,
     pub(crate) proxy_protocol: Option<ProxyProtocolOut>,
@@ -47,7 +53,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn new(pool: &Pool, origin: &Origin, monitor: &Monitor) -> Self {
+    fn new(pool: &Pool, origin: &Origin, monitor: &Arc<Monitor>) -> Self {
         // A port of the monitor's own is a health service beside the origin's, which the load
         // balancer's connections do not reach, so that nothing says it reads a PROXY header or
         // speaks HTTP/2.
@@ -113,30 +119,31 @@ pub(crate) struct Planned {
     pub(crate) live: Arc<OriginLive>,
 }
 
-/// What a configuration asks for.
+/// What a configuration asks for of one pool, in the order of its origins.
 #[derive(Default)]
 pub(crate) struct Wanted {
-    /// Enabled origins of enabled pools with a monitor.
-    pub(crate) probed: BTreeMap<Key, Planned>,
-    /// Enabled origins of enabled pools without one; they serve whatever their health.
-    pub(crate) unmonitored: BTreeSet<Key>,
+    /// Its enabled origins, where it is enabled and has a monitor.
+    pub(crate) probed: Vec<(Key, Planned)>,
+    /// Its enabled origins, where it is enabled and has none; they serve whatever their health.
+    pub(crate) unmonitored: Vec<Key>,
 }
 
-/// Reads the plans out of a configuration.
-pub(crate) fn wanted(config: &Config, table: &LiveTable) -> Wanted {
+/// Reads the plans out of a pool.
+pub(crate) fn wanted(pool: &Pool, monitor: Option<&Arc<Monitor>>, table: &LiveTable) -> Wanted {
     let mut wanted = Wanted::default();
-    for pool in config.pools.iter().filter(|pool| pool.enabled) {
-        let monitor = pool.monitor.and_then(|id| config.monitors.get(id.0));
-        for origin in pool.origins.iter().filter(|origin| origin.enabled) {
-            let key = Key::new(pool, origin);
-            let Some(monitor) = monitor else {
-                wanted.unmonitored.insert(key);
-                continue;
-            };
-            let plan = Plan::new(pool, origin, monitor);
-            let live = live::origin_of(table, pool, origin);
-            wanted.probed.insert(key, Planned { plan, live });
-        }
+    if !pool.enabled {
+        return wanted;
+    }
+    let enabled = |origin: &&Origin| origin.enabled;
+    let Some(monitor) = monitor else {
+        let origins = pool.origins.iter().filter(enabled);
+        wanted.unmonitored = origins.map(|origin| Key::new(pool, origin)).collect();
+        return wanted;
+    };
+    let all = pool.origins.iter().zip(table.state_of(pool).origins);
+    for (origin, live) in all.filter(|(origin, _)| origin.enabled) {
+        let plan = Plan::new(pool, origin, monitor);
+        wanted.probed.push((Key::new(pool, origin), Planned { plan, live }));
     }
     wanted
 }

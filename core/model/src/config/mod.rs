@@ -25,6 +25,8 @@ pub use route::{
     Redirect, Route, RouteRules,
 };
 
+use std::sync::Arc;
+
 /// Position of a monitor in [`Config::monitors`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct MonitorId(pub usize);
@@ -36,7 +38,12 @@ pub struct PoolId(pub usize);
 pub struct ListenerId(pub usize);
 
 /// A name that an operator gave an object; it stands in logs, metrics and references.
-pub type Name = std::sync::Arc<str>;
+pub type Name = Arc<str>;
+
+/// Objects of one kind. Clones share the list, and lists the objects: what two configurations have
+/// in common is found by comparing pointers, and an edge with ten thousand hosts pays for the one
+/// that changes.
+pub type List<T> = Arc<Vec<Arc<T>>>;
 
 /// Everything an operator configured.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,15 +59,15 @@ pub struct Config {
     /// Where clients connect; names are unique.
     pub listeners: Vec<Listener>,
     /// How origins are probed; names are unique.
-    pub monitors: Vec<Monitor>,
+    pub monitors: List<Monitor>,
     /// Groups of origins; names are unique.
-    pub pools: Vec<Pool>,
+    pub pools: List<Pool>,
     /// What every host inherits.
     pub account: Account,
     /// What hosts of a domain inherit; names are unique, and in their order.
-    pub zones: Vec<Zone>,
+    pub zones: List<Zone>,
     /// Hosts and where their requests go; host patterns are unique.
-    pub load_balancers: Vec<LoadBalancer>,
+    pub load_balancers: List<LoadBalancer>,
     /// The packet path; none where only connections are served.
     pub packet: Option<packet::PacketConfig>,
     /// The name of the packet path; given as well while none is in force because a control plane

@@ -5,6 +5,7 @@ use super::{MonitorId, Name};
 use crate::net::IpNet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Kind of a monitor.
@@ -235,7 +236,7 @@ pub struct Pool {
     /// The origins; never empty, names unique.
     pub origins: Vec<Origin>,
     /// TLS to the origins, or none for plain text.
-    pub tls: Option<UpstreamTls>,
+    pub tls: Option<Arc<UpstreamTls>>,
     /// Protocols that the origins are spoken to in.
     pub protocols: UpstreamProtocols,
     /// PROXY protocol to the origins.
@@ -262,7 +263,7 @@ pub struct Pool {
 impl Pool {
     /// How TLS is spoken to origins of this port; none for plain text.
     #[must_use]
-    pub fn tls_at(&self, port: u16) -> Option<&UpstreamTls> {
+    pub fn tls_at(&self, port: u16) -> Option<&Arc<UpstreamTls>> {
         self.tls.as_ref().filter(|tls| tls.ports.is_empty() || tls.ports.contains(&port))
     }
 

@@ -1,15 +1,17 @@
 //! Each object of a configuration as a list of fields, in the file's words: what `diff` compares.
+//! Fields are made where somebody asks for them: most objects of two configurations are the same.
 
 mod packet;
 
 use super::text::{show_size, show_time};
 use core_model::Config;
 use core_model::config::{
-    Action, Certificate, ClientAuth, Control, HeaderRules, HttpsRedirect, Listener, LoadBalancer,
-    LogTarget, Monitor, Origin, PathMatch, PinnedBytes, Pool, PoolId, PoolSteering, RouteRules,
-    Tls,
+    Action, Certificate, ClientAuth, Control, HeaderRules, HttpsRedirect, List, Listener,
+    LoadBalancer, LogTarget, Monitor, Origin, PathMatch, PinnedBytes, Pool, PoolId, PoolSteering,
+    RouteRules, Tls,
 };
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// Hexadecimal digits of a fingerprint that people compare.
 const FINGERPRINT_DIGITS: usize = 12;
@@ -17,7 +19,7 @@ const FINGERPRINT_DIGITS: usize = 12;
 const SECRET: [&str; 6] = ["authorization", "cookie", "key", "password", "secret", "token"];
 
 /// One field: path, and value as people read it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     /// Path within the object.
     pub(crate) path: String,
@@ -25,29 +27,104 @@ pub(crate) struct Field {
     pub(crate) shown: String,
 }
 
-/// One object: kind, name and fields.
-#[derive(Debug)]
-pub(crate) struct Object {
+/// One object: kind and name, and what its fields are made of.
+pub(crate) struct Object<'c> {
     /// `pool api`, or `runtime`.
     pub(crate) name: String,
-    /// Its fields.
-    pub(crate) fields: Vec<Field>,
+    config: &'c Config,
+    what: What<'c>,
 }
 
-/// All objects, in the order of the file's kinds.
-pub(crate) fn objects(config: &Config) -> Vec<Object> {
-    let mut all = vec![process(config, "runtime"), process(config, "admin")];
-    all.push(process(config, "logging"));
-    all.extend(config.control.as_ref().map(control));
-    all.extend(config.listeners.iter().map(listener));
-    all.extend(config.monitors.iter().map(monitor));
-    all.extend(config.pools.iter().map(|pool| self::pool(config, pool)));
-    all.push(layer("account".to_owned(), &config.account.rules));
-    let zones = config.zones.iter();
-    all.extend(zones.map(|zone| layer(format!("zone {}", zone.name), &zone.rules)));
-    all.extend(config.load_balancers.iter().map(|balancer| load_balancer(config, balancer)));
-    all.extend(config.packet.iter().flat_map(packet::objects));
+/// What an object is.
+enum What<'c> {
+    /// A table of which there is one.
+    Process(&'static str),
+    Control(&'c Control),
+    Listener(&'c Listener),
+    Monitor(&'c Arc<Monitor>),
+    Pool(&'c Arc<Pool>),
+    Rules(&'c RouteRules),
+    LoadBalancer(&'c Arc<LoadBalancer>),
+    /// Of the packet path.
+    Packet(Vec<Field>),
+}
+
+impl<'c> Object<'c> {
+    /// Whether both are the same object, or certainly equal.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.what, &other.what) {
+            (What::Monitor(one), What::Monitor(other)) => Arc::ptr_eq(one, other),
+            (What::Pool(one), What::Pool(other)) => Arc::ptr_eq(one, other),
+            (What::LoadBalancer(one), What::LoadBalancer(other)) => Arc::ptr_eq(one, other),
+            (What::Listener(one), What::Listener(other)) => one == other,
+            (What::Rules(one), What::Rules(other)) => one == other,
+            _ => false,
+        }
+    }
+
+    /// Its fields.
+    pub(crate) fn fields(&self) -> Vec<Field> {
+        let described = match &self.what {
+            What::Process(which) => process(self.config, which),
+            What::Control(one) => control(one),
+            What::Listener(one) => listener(one),
+            What::Monitor(one) => monitor(one),
+            What::Pool(one) => pool(self.config, one),
+            What::Rules(rules) => layer(rules),
+            What::LoadBalancer(one) => load_balancer(self.config, one),
+            What::Packet(fields) => return fields.clone(),
+        };
+        described.0
+    }
+}
+
+/// The objects of `config`, in the order of the file's kinds, without those that `other` has at the
+/// same place.
+pub(crate) fn objects<'c>(config: &'c Config, other: &Config) -> Vec<Object<'c>> {
+    let object = |name: String, what: What<'c>| Object { name, config, what };
+    let mut all: Vec<Object<'c>> = Vec::new();
+    for which in ["runtime", "admin", "logging"] {
+        all.push(object(which.to_owned(), What::Process(which)));
+    }
+    for one in &config.control {
+        all.push(object("control".to_owned(), What::Control(one)));
+    }
+    for one in &config.listeners {
+        all.push(object(format!("listener {}", one.name), What::Listener(one)));
+    }
+    for one in others(&config.monitors, &other.monitors) {
+        all.push(object(format!("monitor {}", one.name), What::Monitor(one)));
+    }
+    for one in others(&config.pools, &other.pools) {
+        all.push(object(format!("pool {}", one.name), What::Pool(one)));
+    }
+    all.push(object("account".to_owned(), What::Rules(&config.account.rules)));
+    for one in others(&config.zones, &other.zones) {
+        all.push(object(format!("zone {}", one.name), What::Rules(&one.rules)));
+    }
+    for one in others(&config.load_balancers, &other.load_balancers) {
+        all.push(object(format!("load_balancer {}", one.name), What::LoadBalancer(one)));
+    }
+    if config.packet != other.packet {
+        for described in config.packet.iter().flat_map(packet::objects) {
+            all.push(object(described.name, What::Packet(described.fields)));
+        }
+    }
     all
+}
+
+/// Objects of a list that do not stand at the same place of another one.
+fn others<'c, T>(list: &'c List<T>, other: &List<T>) -> impl Iterator<Item = &'c Arc<T>> {
+    let shared = if Arc::ptr_eq(list, other) { list.len() } else { 0 };
+    let all = list.iter().enumerate().skip(shared);
+    let same = |at: usize, one: &Arc<T>| other.get(at).is_some_and(|other| Arc::ptr_eq(one, other));
+    all.filter(move |(at, one)| !same(*at, one)).map(|(_, one)| one)
+}
+
+/// An object of the packet path.
+struct Described {
+    name: String,
+    fields: Vec<Field>,
 }
 
 struct Fields(Vec<Field>);
@@ -72,12 +149,12 @@ impl Fields {
         self.add(path, format!("[{}]", values.join(", ")))
     }
 
-    fn named(self, name: String) -> Object {
-        Object { name, fields: self.0 }
+    fn named(self, name: String) -> Described {
+        Described { name, fields: self.0 }
     }
 }
 
-fn process(config: &Config, which: &str) -> Object {
+fn process(config: &Config, which: &str) -> Fields {
     let mut fields = Fields(Vec::new());
     let (runtime, logging) = (&config.runtime, &config.logging);
     match which {
@@ -105,10 +182,10 @@ fn process(config: &Config, which: &str) -> Object {
                 .maybe("access.buffer_lines", access.map(|access| access.buffer_lines))
         }
     };
-    fields.named(which.to_owned())
+    fields
 }
 
-fn control(control: &Control) -> Object {
+fn control(control: &Control) -> Fields {
     let mut fields = Fields(Vec::new());
     let file = |path: &Option<std::path::PathBuf>| path.as_ref().map(|p| p.display().to_string());
     fields
@@ -116,10 +193,10 @@ fn control(control: &Control) -> Object {
         .maybe("join_token_file", file(&control.join_token_file))
         .maybe("state", file(&control.state))
         .maybe("name", control.name.as_ref());
-    fields.named("control".to_owned())
+    fields
 }
 
-fn listener(listener: &Listener) -> Object {
+fn listener(listener: &Listener) -> Fields {
     let mut fields = Fields(Vec::new());
     let (limits, timeouts) = (&listener.limits, &listener.timeouts);
     fields
@@ -155,7 +232,7 @@ fn listener(listener: &Listener) -> Object {
         self::tls(&mut fields, tls);
     }
     rules(&mut fields, "", &listener.rules);
-    fields.named(format!("listener {}", listener.name))
+    fields
 }
 
 fn tls(fields: &mut Fields, tls: &Tls) {
@@ -192,7 +269,7 @@ fn certificate(fields: &mut Fields, path: &str, one: &Certificate) {
         .maybe(&format!("{path}.ocsp"), one.ocsp.as_ref().map(fingerprint));
 }
 
-fn monitor(monitor: &Monitor) -> Object {
+fn monitor(monitor: &Monitor) -> Fields {
     let mut fields = Fields(Vec::new());
     fields
         .word("type", monitor.kind)
@@ -211,7 +288,7 @@ fn monitor(monitor: &Monitor) -> Object {
     for (name, values) in &monitor.header {
         fields.add(&format!("header.{name}"), secret(name, &values.join(", ")));
     }
-    fields.named(format!("monitor {}", monitor.name))
+    fields
 }
 
 fn codes(range: &core_model::config::CodeRange) -> String {
@@ -221,7 +298,7 @@ fn codes(range: &core_model::config::CodeRange) -> String {
     }
 }
 
-fn pool(config: &Config, pool: &Pool) -> Object {
+fn pool(config: &Config, pool: &Pool) -> Fields {
     let mut fields = Fields(Vec::new());
     let monitor = pool.monitor.and_then(|id| config.monitors.get(id.0));
     let (breakers, outlier) = (&pool.circuit_breakers, &pool.outlier_ejection);
@@ -271,7 +348,7 @@ fn pool(config: &Config, pool: &Pool) -> Object {
     for origin in &pool.origins {
         self::origin(&mut fields, origin);
     }
-    fields.named(format!("pool {}", pool.name))
+    fields
 }
 
 fn origin(fields: &mut Fields, origin: &Origin) {
@@ -283,7 +360,7 @@ fn origin(fields: &mut Fields, origin: &Origin) {
         .maybe(&path("header.Host"), origin.host_header.as_ref());
 }
 
-fn load_balancer(config: &Config, balancer: &LoadBalancer) -> Object {
+fn load_balancer(config: &Config, balancer: &LoadBalancer) -> Fields {
     let mut fields = Fields(Vec::new());
     let listeners = balancer.listeners.iter().filter_map(|id| config.listeners.get(id.0));
     let listeners: Vec<&str> = listeners.map(|listener| listener.name.as_ref()).collect();
@@ -302,7 +379,7 @@ fn load_balancer(config: &Config, balancer: &LoadBalancer) -> Object {
         action(&mut fields, config, &path, &route.action);
         rules(&mut fields, &path, &route.rules);
     }
-    fields.named(format!("load_balancer {}", balancer.name))
+    fields
 }
 
 fn action(fields: &mut Fields, config: &Config, path: &str, action: &Action) {
@@ -349,10 +426,10 @@ fn rules(fields: &mut Fields, path: &str, rules: &RouteRules) {
     headers(fields, &format!("{path}response_headers"), &rules.response_headers);
 }
 
-fn layer(name: String, rules: &RouteRules) -> Object {
+fn layer(rules: &RouteRules) -> Fields {
     let mut fields = Fields(Vec::new());
     self::rules(&mut fields, "", rules);
-    fields.named(name)
+    fields
 }
 
 fn headers(fields: &mut Fields, path: &str, rules: &HeaderRules) {

@@ -2,7 +2,7 @@
 
 use super::describe::{Field, Object, objects};
 use core_model::Config;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// Fields that a running process cannot change.
@@ -64,22 +64,23 @@ impl fmt::Display for Change {
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let awaited = old.packet.is_none() && old.packet_name.is_some();
-    let (old, new) = (objects(old), objects(new));
-    let by_name = |all: &[Object]| -> BTreeMap<String, usize> {
-        all.iter().enumerate().map(|(index, object)| (object.name.clone(), index)).collect()
-    };
-    let (old_names, new_names) = (by_name(&old), by_name(&new));
-    let gone = old.iter().filter(|object| !new_names.contains_key(&object.name));
+    let (before, after) = (objects(old, new), objects(new, old));
+    let (old_names, new_names) = (by_name(&before), by_name(&after));
+    let gone = before.iter().filter(|object| !new_names.contains_key(object.name.as_str()));
     let mut changes: Vec<Change> =
         gone.map(|object| whole(ChangeKind::Removed, &object.name, false)).collect();
-    for object in &new {
-        let before = old_names.get(&object.name).and_then(|index| old.get(*index));
-        match before {
+    for object in &after {
+        match old_names.get(object.name.as_str()) {
             None => changes.push(whole(ChangeKind::Added, &object.name, awaited)),
+            Some(before) if before.is(object) => {}
             Some(before) => changes.extend(changed(before, object)),
         }
     }
     changes
+}
+
+fn by_name<'o, 'c>(all: &'o [Object<'c>]) -> HashMap<&'o str, &'o Object<'c>> {
+    all.iter().map(|object| (object.name.as_str(), object)).collect()
 }
 
 /// Changes as JSON.
@@ -109,15 +110,16 @@ fn whole(kind: ChangeKind, object: &str, awaited: bool) -> Change {
     Change { kind, object: object.to_owned(), details: Vec::new(), needs_restart }
 }
 
-fn changed(old: &Object, new: &Object) -> Option<Change> {
+fn changed(old: &Object<'_>, new: &Object<'_>) -> Option<Change> {
+    let (name, old, new) = (&new.name, old.fields(), new.fields());
     let map = |fields: &[Field]| -> BTreeMap<String, String> {
         fields.iter().map(|field| (field.path.clone(), field.shown.clone())).collect()
     };
-    let (before, after) = (map(&old.fields), map(&new.fields));
-    let gone = old.fields.iter().filter(|field| !after.contains_key(&field.path));
+    let (before, after) = (map(&old), map(&new));
+    let gone = old.iter().filter(|field| !after.contains_key(&field.path));
     let mut paths: Vec<&str> = gone.map(|field| field.path.as_str()).collect();
     let differs = |field: &&Field| before.get(&field.path) != Some(&field.shown);
-    paths.extend(new.fields.iter().filter(differs).map(|field| field.path.as_str()));
+    paths.extend(new.iter().filter(differs).map(|field| field.path.as_str()));
     if paths.is_empty() {
         return None;
     }
@@ -126,13 +128,13 @@ fn changed(old: &Object, new: &Object) -> Option<Change> {
     };
     let line = |path: &&str| format!("{path}: {} -> {}", show(&before, path), show(&after, path));
     // The queue is made with the sockets, which a listener keeps with its address.
-    let keeps_sockets = new.name.starts_with("listener ") && !paths.contains(&"address");
+    let keeps_sockets = name.starts_with("listener ") && !paths.contains(&"address");
     let restart = |path: &&str| {
-        NEEDS_RESTART.contains(&(new.name.as_str(), *path)) || (keeps_sockets && *path == "backlog")
+        NEEDS_RESTART.contains(&(name.as_str(), *path)) || (keeps_sockets && *path == "backlog")
     };
     Some(Change {
         kind: ChangeKind::Changed,
-        object: new.name.clone(),
+        object: name.clone(),
         details: paths.iter().map(line).collect(),
         needs_restart: paths.iter().any(restart),
     })

@@ -1,7 +1,7 @@
 //! How this edge is doing, for its control planes: counts, and what its monitors say of the origins
 //! of published pools.
 
-use crate::live::{Health, LiveTable, OriginLive, origin_of};
+use crate::live::{Health, LiveTable, OriginLive};
 use crate::panics;
 use arc_swap::ArcSwap;
 use control_api::publish::{Change, ItemKind, Items, Numbers, OriginReport, Report};
@@ -79,8 +79,8 @@ impl Reporter {
         let (mut told, mut origins) = (BTreeMap::new(), Vec::new());
         for pool in snapshot.config.pools.iter().filter(|pool| pool.monitor.is_some()) {
             let Some(id) = ids.get(&*pool.name) else { continue };
-            for origin in pool.origins.iter().filter(|origin| origin.enabled) {
-                let live = origin_of(&self.live, pool, origin);
+            let all = pool.origins.iter().zip(self.live.state_of(pool).origins);
+            for (origin, live) in all.filter(|(origin, _)| origin.enabled) {
                 let address = origin.address.to_string();
                 let place = (id.to_string(), origin.name.to_string(), address);
                 let said = (live.health(), reason(&live));

@@ -20,14 +20,18 @@ pub(crate) fn config() -> Config {
         logging: Logging { level: LogLevel::Info, format: LogFormat::Text, access: None },
         control: None,
         listeners: vec![listener("web", "127.0.0.1:8080")],
-        monitors: vec![monitor()],
-        pools: vec![pool("shop", &[("a", 9001), ("b \"2\"", 9002)])],
+        monitors: list(vec![monitor()]),
+        pools: list(vec![pool("shop", &[("a", 9001), ("b \"2\"", 9002)])]),
         account: Default::default(),
-        zones: Vec::new(),
-        load_balancers: vec![load_balancer()],
+        zones: list(Vec::new()),
+        load_balancers: list(vec![load_balancer()]),
         packet: None,
         packet_name: None,
     }
+}
+
+fn list<T>(objects: Vec<T>) -> List<T> {
+    std::sync::Arc::new(objects.into_iter().map(Into::into).collect())
 }
 
 pub(crate) fn listener(name: &str, address: &str) -> Listener {

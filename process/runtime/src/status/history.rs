@@ -2,7 +2,7 @@
 
 use super::OriginState;
 use super::packets::PacketTrack;
-use crate::live::{LiveTable, origin_of};
+use crate::live::LiveTable;
 use crate::metrics::{Counter, Histogram, LATENCY_BOUNDS_US};
 use core_model::Snapshot;
 use core_model::config::Name;
@@ -208,9 +208,8 @@ impl History {
             self.listeners.insert(listener.name.clone(), track);
         }
         let mut former = std::mem::take(&mut self.origins);
-        for pool in &config.pools {
-            for origin in &pool.origins {
-                let state_of = origin_of(live, pool, origin);
+        for pool in config.pools.iter() {
+            for (origin, state_of) in pool.origins.iter().zip(live.state_of(pool).origins) {
                 let mut totals = Totals::default();
                 for shard in state_of.stats.iter() {
                     totals.add(&shard.requests, Some(&shard.failures), &shard.latency);

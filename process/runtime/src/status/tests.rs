@@ -12,7 +12,7 @@ fn source() -> Arc<StatusSource> {
 fn origin(source: &StatusSource, index: usize) -> Arc<OriginLive> {
     let snapshot = source.snapshot();
     let pool = snapshot.config.pools.first().unwrap();
-    origin_of(source.live(), pool, pool.origins.get(index).unwrap())
+    crate::live::origin_of(source.live(), pool, pool.origins.get(index).unwrap())
 }
 
 #[test]
@@ -75,7 +75,8 @@ fn a_reload_is_an_event_and_a_removed_object_leaves() {
     let source = source();
     source.sample();
     let mut config = config();
-    config.pools[0].origins.pop();
+    let pools = Arc::make_mut(&mut config.pools);
+    Arc::make_mut(&mut pools[0]).origins.pop();
     let next = source.snapshot().successor(config);
     source.snapshot.store(Arc::new(next));
     source.live().process.reloads_refused.inc();

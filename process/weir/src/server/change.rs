@@ -111,7 +111,7 @@ impl Control {
         // New origins are looked up and probed before requests can go to them.
         self.resolver.apply(&snapshot.config);
         self.prober.apply(&snapshot.config);
-        settle(&self.resolver, &self.prober, &snapshot.config).await;
+        settle(&self.resolver, &self.prober).await;
         if let Err(error) = self.edge.apply(&snapshot).await {
             self.resolver.apply(&old.config);
             self.prober.apply(&old.config);

@@ -45,9 +45,9 @@ pub(super) fn part_of(mut loaded: Loaded, file: &Path, part: Part) -> Result<Loa
     config.runtime.workers = 1;
     config.logging.access = None;
     config.listeners.clear();
-    config.load_balancers.clear();
-    config.pools.clear();
-    config.monitors.clear();
+    config.load_balancers = Default::default();
+    config.pools = Default::default();
+    config.monitors = Default::default();
     Ok(loaded)
 }
 

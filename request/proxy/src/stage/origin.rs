@@ -55,7 +55,7 @@ pub(crate) async fn fetch(
             // A further try that finds nobody leaves the first failure to be told.
             Err(reason) => return Err(last.unwrap_or_else(|| reason.into())),
         };
-        let Some(pool) = target.host.pool(id) else { return Err(Reason::NoPool.into()) };
+        let Some(pool) = stage.listener.pool(id) else { return Err(Reason::NoPool.into()) };
         let Some(origin) = pool.origins.get(index) else { return Err(Reason::NoPool.into()) };
         exchange.outcome.tried = Some((id, index));
         let stats = origin.live.stats.shard(stage.worker.index);

@@ -159,7 +159,7 @@ type Names<'a> = (Option<&'a str>, Option<(&'a str, &'a str)>);
 fn target_names<'a>(stage: Stage<'a>, exchange: &Exchange) -> Names<'a> {
     let Some(host) = stage.listener.hosts.find(exchange.host_bytes()) else { return (None, None) };
     let tried = exchange.outcome.tried.and_then(|(id, index)| {
-        let pool = host.pool(id)?;
+        let pool = stage.listener.pool(id)?;
         let origin = pool.origins.get(index)?;
         Some((&*pool.config.name, &*origin.config.name))
     });

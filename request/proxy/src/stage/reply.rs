@@ -38,7 +38,7 @@ pub(crate) async fn stream(
     let Some((pool_id, index)) = exchange.outcome.tried else {
         return Err(Reason::Internal.into());
     };
-    let Some(pool) = target.host.pool(pool_id) else { return Err(Reason::Internal.into()) };
+    let Some(pool) = stage.listener.pool(pool_id) else { return Err(Reason::Internal.into()) };
     let status = upstream.parser.head().status;
     exchange.outcome.status = status;
     if let Some(origin) = pool.origins.get(index) {

@@ -138,7 +138,7 @@ pub(crate) fn pick(
         return Err(Reason::NoPool);
     };
     let usable = |at: usize| {
-        pools.get(at).and_then(|id| target.host.pool(*id)).is_some_and(|pool| pool_usable(pool))
+        pools.get(at).and_then(|id| stage.listener.pool(*id)).is_some_and(|pool| pool_usable(pool))
     };
     let (id, forced) = match tried.first() {
         // A further try stays in its pool.
@@ -148,7 +148,7 @@ pub(crate) fn pick(
             None => (*fallback, true),
         },
     };
-    let pool = target.host.pool(id).ok_or(Reason::NoPool)?;
+    let pool = stage.listener.pool(id).ok_or(Reason::NoPool)?;
     if !pool.config.enabled {
         return Err(Reason::NoPool);
     }

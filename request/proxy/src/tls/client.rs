@@ -14,8 +14,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-/// Sessions remembered per pool for resumption.
-const SESSIONS_MAX: usize = 256;
+/// Sessions remembered for resumption, all of them of one name: as many tickets as rustls keeps of
+/// one server.
+const SESSIONS_MAX: usize = 8;
 
 /// The rustls configuration towards the origins of `pool`.
 ///
@@ -35,6 +36,13 @@ pub(crate) fn client_config(pool: &Pool, tls: &UpstreamTls) -> Result<Arc<Client
     config.alpn_protocols = pool.protocols.alpn();
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     Ok(Arc::new(config))
+}
+
+/// `config` without the sessions that it remembers.
+pub(crate) fn with_own_sessions(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(config);
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+    Arc::new(config)
 }
 
 /// `config` with HTTP/1.1 as the only offer.

@@ -75,9 +75,9 @@ async fn a_reload_leaves_unchanged_targets_alone() {
     // What says nothing about probes changes, and a target joins.
     let (joins, _) = switched();
     let mut after = before.clone();
-    after.pools[0].minimum_origins = 2;
-    after.pools[0].origins[0].weight = 50;
-    after.pools[0].origins.push(origin("q", joins.port()));
+    first(&mut after).minimum_origins = 2;
+    first(&mut after).origins[0].weight = 50;
+    first(&mut after).origins.push(origin("q", joins.port()));
     prober.apply(&after);
     assert!(prober.settled(BOUND).await);
     let states = prober.snapshot();
@@ -117,8 +117,8 @@ async fn what_is_removed_or_disabled_is_probed_no_more() {
     let mut config = config(often(), vec![pool(origins)]);
     prober.apply(&config);
     until(&prober, "probed", |s| s.iter().all(|s| s.probes > 2)).await;
-    config.pools[0].origins[1].enabled = false;
-    config.pools[0].origins.remove(0);
+    first(&mut config).origins[1].enabled = false;
+    first(&mut config).origins.remove(0);
     prober.apply(&config);
     let states = prober.snapshot();
     assert_eq!(states.iter().map(|s| &*s.origin).collect::<Vec<_>>(), ["c"]);
@@ -129,12 +129,12 @@ async fn what_is_removed_or_disabled_is_probed_no_more() {
     assert!(fakes[0].connections() <= gone[0] && fakes[1].connections() <= gone[1]);
 
     // Enabled again, it is unknown until it is probed.
-    config.pools[0].origins[0].enabled = true;
+    first(&mut config).origins[0].enabled = true;
     prober.apply(&config);
     assert_eq!(prober.snapshot()[0].health, Health::Unknown);
     until(&prober, "back", |s| s[0].health == Health::Healthy).await;
 
-    config.pools[0].enabled = false;
+    first(&mut config).enabled = false;
     prober.apply(&config);
     assert_eq!(prober.snapshot(), []);
 }

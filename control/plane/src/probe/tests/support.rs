@@ -178,14 +178,23 @@ pub(super) fn config(monitor: Monitor, pools: Vec<Pool>) -> Config {
         logging: Logging { level: LogLevel::Info, format: LogFormat::Text, access: None },
         control: None,
         listeners: Vec::new(),
-        monitors: vec![monitor],
-        pools,
+        monitors: list(vec![monitor]),
+        pools: list(pools),
         account: Default::default(),
-        zones: Vec::new(),
-        load_balancers: Vec::new(),
+        zones: list(Vec::new()),
+        load_balancers: list(Vec::new()),
         packet: None,
         packet_name: None,
     }
+}
+
+fn list<T>(objects: Vec<T>) -> List<T> {
+    Arc::new(objects.into_iter().map(Arc::new).collect())
+}
+
+/// The first pool, to be changed.
+pub(super) fn first(config: &mut Config) -> &mut Pool {
+    Arc::make_mut(Arc::make_mut(&mut config.pools).first_mut().expect("there is a pool"))
 }
 
 pub(super) fn prober() -> (Prober, Arc<LiveTable>) {

@@ -84,14 +84,14 @@ pub(super) fn trusting(issuer: &Issuer, host: &str, port: u16) -> Pool {
         host_header: (!host.is_empty()).then(|| host.to_owned()),
         ..origin("o", port)
     }]);
-    pool.tls = Some(UpstreamTls {
+    pool.tls = Some(std::sync::Arc::new(UpstreamTls {
         server_name: None,
         verify: true,
         authorities: vec![der(issuer.der())],
         ca_file: None,
         client_certificate: None,
         ports: Vec::new(),
-    });
+    }));
     pool
 }
 
@@ -109,7 +109,8 @@ fn certificate_and_name_are_verified() {
     check("another name", probe(), at("other.test"), "TLS name mismatch");
     check("no name but the address", probe(), at(""), "TLS name mismatch");
     let mut named = at("other.test");
-    named.tls.as_mut().unwrap().server_name = Some("shop.test".to_owned());
+    std::sync::Arc::make_mut(named.tls.as_mut().unwrap()).server_name =
+        Some("shop.test".to_owned());
     check("the pool's name", probe(), named, "");
     let stranger = trusting(&authority(), "shop.test", good.port());
     check("another authority", probe(), stranger.clone(), "TLS untrusted certificate");
@@ -123,7 +124,7 @@ fn certificate_and_name_are_verified() {
     let insecure = Monitor { allow_insecure: true, ..probe() };
     check("not looked at by the monitor", insecure, at_expired.clone(), "");
     let mut unverified = at_expired;
-    unverified.tls.as_mut().unwrap().verify = false;
+    std::sync::Arc::make_mut(unverified.tls.as_mut().unwrap()).verify = false;
     check("not looked at by the pool", probe(), unverified, "");
 
     let (by_address, _) = https(leaf(&ours, "127.0.0.1", 2100), None);
@@ -148,10 +149,10 @@ fn a_client_certificate_is_shown_where_the_pool_has_one() {
         not_after: 0,
     };
     let mut with = without;
-    with.tls.as_mut().unwrap().client_certificate = Some(shown.clone());
+    std::sync::Arc::make_mut(with.tls.as_mut().unwrap()).client_certificate = Some(shown.clone());
     check("shown", probe(), with.clone(), "");
     let broken = Certificate { key: der(b"no key"), ..shown };
-    with.tls.as_mut().unwrap().client_certificate = Some(broken);
+    std::sync::Arc::make_mut(with.tls.as_mut().unwrap()).client_certificate = Some(broken);
     check("unusable", probe(), with, "Monitor Config Error");
 }
 

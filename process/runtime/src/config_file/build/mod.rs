@@ -17,9 +17,10 @@ use super::text::quote;
 use super::{Root, World};
 use crate::accounts::ServiceUser;
 use core_model::Config;
-use core_model::config::{ListenerId, MonitorId, Name, PoolId};
+use core_model::config::{List, ListenerId, MonitorId, Name, PoolId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Names of one kind of object: position and place of each.
 type Names = BTreeMap<String, (usize, At)>;
@@ -99,11 +100,11 @@ impl<'a> Builder<'a> {
             logging: logging?,
             control,
             listeners: listeners?,
-            monitors: monitors?,
-            pools: pools?,
+            monitors: shared(monitors?),
+            pools: shared(pools?),
             account: account?,
-            zones,
-            load_balancers: load_balancers?,
+            zones: shared(zones),
+            load_balancers: shared(load_balancers?),
             packet: packet?,
             packet_name: packet_name.map(Into::into),
         })
@@ -224,6 +225,10 @@ impl<'a> Builder<'a> {
         let folder = self.folders.get(&at.source).map_or(Path::new(""), PathBuf::as_path);
         folder.join(path)
     }
+}
+
+fn shared<T>(objects: Vec<T>) -> List<T> {
+    Arc::new(objects.into_iter().map(Arc::new).collect())
 }
 
 /// The name of an object.

@@ -8,6 +8,7 @@ use core_model::config::{
     OutlierEjection, Pool, ProxyProtocolOut, Retries, UpstreamProtocols, UpstreamTimeouts,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Keys of a monitor that a bare connection has no use for.
@@ -123,7 +124,7 @@ impl Builder<'_> {
             },
             origins: origins?,
             tls: match tls {
-                Some(tls) => Some(tls?),
+                Some(tls) => Some(Arc::new(tls?)),
                 None => None,
             },
             protocols,

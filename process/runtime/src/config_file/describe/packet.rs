@@ -1,7 +1,7 @@
 //! The objects of the packet path as fields. The hash key is shown as a fingerprint.
 
 use super::super::text::show_time;
-use super::{Fields, Object, digest};
+use super::{Described, Fields, digest};
 use core_model::IpNet;
 use core_model::config::packet::{
     Dissector, PacketConfig, PortRange, Server, ServerId, ShieldAction, ShieldRule, TcpFlags,
@@ -9,14 +9,14 @@ use core_model::config::packet::{
 };
 
 /// `[packet]`, then servers, trafficsets and rules.
-pub(super) fn objects(packet: &PacketConfig) -> impl Iterator<Item = Object> {
+pub(super) fn objects(packet: &PacketConfig) -> impl Iterator<Item = Described> {
     std::iter::once(self::packet(packet))
         .chain(packet.servers.iter().map(server))
         .chain(packet.trafficsets.iter().map(trafficset))
         .chain(packet.shield_rules.iter().enumerate().map(|(index, rule)| shield(index, rule)))
 }
 
-fn packet(packet: &PacketConfig) -> Object {
+fn packet(packet: &PacketConfig) -> Described {
     let mut fields = Fields(Vec::new());
     let key = digest([packet.hash_key.octets().as_slice()].into_iter());
     fields
@@ -38,7 +38,7 @@ fn packet(packet: &PacketConfig) -> Object {
     fields.named("packet".to_owned())
 }
 
-fn server(server: &Server) -> Object {
+fn server(server: &Server) -> Described {
     let mut fields = Fields(Vec::new());
     fields
         .add("address", server.address)
@@ -48,7 +48,7 @@ fn server(server: &Server) -> Object {
     fields.named(format!("server {}", server.id))
 }
 
-fn trafficset(set: &Trafficset) -> Object {
+fn trafficset(set: &Trafficset) -> Described {
     let mut fields = Fields(Vec::new());
     let session = match set.dissector {
         Dissector::FourTuple => "4-tuple".to_owned(),
@@ -71,7 +71,7 @@ fn trafficset(set: &Trafficset) -> Object {
     fields.named(format!("trafficset {}", set.name))
 }
 
-fn shield(index: usize, rule: &ShieldRule) -> Object {
+fn shield(index: usize, rule: &ShieldRule) -> Described {
     let mut fields = Fields(Vec::new());
     let matches = &rule.matches;
     let payload = matches.payload.as_ref().map(|payload| {

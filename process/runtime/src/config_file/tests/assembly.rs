@@ -41,7 +41,7 @@ fn balancer(host: &str, pools: &[&str]) -> Value {
 fn hosts(loaded: &Loaded) -> Vec<String> {
     let config = &loaded.config;
     let mut all: Vec<String> = Vec::new();
-    for balancer in &config.load_balancers {
+    for balancer in config.load_balancers.iter() {
         let Action::Proxy { pools, fallback, .. } = &balancer.default else { continue };
         let pool = |at: usize| {
             let pool = &config.pools[at];

@@ -146,7 +146,7 @@ fn rank(line: &str) -> (usize, String) {
 #[test]
 fn planes_get_what_hosts_inherit() {
     let config = right(FILE).config;
-    for balancer in &config.load_balancers {
+    for balancer in config.load_balancers.iter() {
         let rules = host_rules(&config, balancer);
         let host = match &*balancer.name {
             "*" => "elsewhere.test",

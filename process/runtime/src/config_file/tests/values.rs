@@ -257,12 +257,12 @@ fn tls_at_some_ports_leaves_the_others_plain() {
         ("tls = { ports = [443, 8443] }", 8443, 8443, true),
         ("tls = { ports = [443] }", 8443, 8443, false),
     ] {
-        let pool = right(&text(tls, port)).config.pools.remove(0);
+        let pool = right(&text(tls, port)).config.pools[0].clone();
         let found = pool.origins[0].port;
         assert_eq!((found, pool.tls_at(found).is_some()), (at, secured), "{tls} {port}");
     }
     let both = "tls = { ports = [443] }\nprotocols = [\"h2\", \"http/1.1\"]";
-    let pool = right(&text(both, 80)).config.pools.remove(0);
+    let pool = right(&text(both, 80)).config.pools[0].clone();
     assert_eq!(pool.protocols_at(80), UpstreamProtocols::HTTP1);
     assert_eq!(pool.protocols_at(443), pool.protocols);
 }
