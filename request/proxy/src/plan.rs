@@ -22,6 +22,7 @@ use core_model::snapshot::Snapshot;
 use hashbrown::HashMap;
 use process_runtime::live::{LiveTable, OriginLive, PoolLive};
 use process_runtime::metrics::ListenerNumbers;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,14 +260,16 @@ fn pool_plan(
 ) -> PoolPlan {
     let state = live.state_of(pool);
     let mut origins = Vec::with_capacity(pool.origins.len());
+    let mut identity = String::new();
     for (origin, live) in pool.origins.iter().zip(state.origins) {
         match kept.transport(pool, origin) {
-            Ok(transport) => origins.push(OriginPlan {
-                key: steer::key(&format!("{}:{}", origin.address, origin.port)),
-                config: origin.clone(),
-                live,
-                transport,
-            }),
+            Ok(transport) => {
+                identity.clear();
+                // A text takes what is written to it.
+                let _ = write!(identity, "{}:{}", origin.address, origin.port);
+                let (config, key) = (origin.clone(), steer::key(&identity));
+                origins.push(OriginPlan { config, live, transport, key });
+            }
             Err(fault) => faults.push(fault),
         }
     }

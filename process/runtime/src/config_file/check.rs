@@ -8,7 +8,6 @@ use super::report::{At, Report};
 use super::schema::{Default, Kind, Section, TEXT_MAX, Text};
 use super::text::{self, quote};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A value of the right kind.
@@ -39,23 +38,49 @@ impl Item {
     }
 }
 
+/// Values by key. A table has a few keys, which are found sooner one after the other than in a
+/// tree.
+#[derive(Clone, Debug, Default)]
+struct Values(Vec<(&'static str, Item)>);
+
+impl Values {
+    fn get(&self, key: &str) -> Option<&Item> {
+        self.0.iter().find(|(name, _)| *name == key).map(|(_, item)| item)
+    }
+
+    fn get_mut(&mut self, key: &str) -> Option<&mut Item> {
+        self.0.iter_mut().find(|(name, _)| *name == key).map(|(_, item)| item)
+    }
+
+    fn insert(&mut self, key: &'static str, item: Item) {
+        match self.get_mut(key) {
+            Some(there) => *there = item,
+            None => self.0.push((key, item)),
+        }
+    }
+}
+
 /// A checked table. Reading a key that is not given gives its default.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) at: At,
+    /// Empty where nobody is told of faults.
     pub(crate) path: String,
+    told: bool,
     section: &'static Section,
-    items: BTreeMap<&'static str, Item>,
+    items: Values,
     given: Vec<(&'static str, At)>,
 }
 
 impl Table {
-    fn empty(section: &'static Section, at: At, path: String) -> Self {
-        let mut table = Self { at, path, section, items: BTreeMap::new(), given: Vec::new() };
+    fn empty(section: &'static Section, at: At, path: String, told: bool) -> Self {
+        let (items, given) = (Values::default(), Vec::new());
+        let mut table = Self { at, path, told, section, items, given };
         for key in section.keys {
             if let Kind::Table(inner) = key.kind {
-                let value = Value::Table(Self::empty(inner, at, table.path_of(key.name)));
-                table.items.insert(key.name, Item { at, value });
+                let path = table.path_of(key.name);
+                let value = Value::Table(Self::empty(inner, at, path, told));
+                table.items.0.push((key.name, Item { at, value }));
             }
         }
         table
@@ -64,7 +89,7 @@ impl Table {
     /// A table that holds only this, so that it can stand beside those of files.
     pub(crate) fn around(section: &'static Section, key: &'static str, tables: Vec<Self>) -> Self {
         let at = tables.first().map_or(At::default(), |table| table.at);
-        let mut around = Self::empty(section, at, String::new());
+        let mut around = Self::empty(section, at, String::new(), true);
         around.given.push((key, at));
         around.items.insert(key, Item { at, value: Value::Tables(tables) });
         around
@@ -85,7 +110,9 @@ impl Table {
             self.given.push((key, *at));
         }
         let given = |key: &str| other.given.iter().any(|(name, _)| *name == key);
-        self.items.extend(other.items.into_iter().filter(|(key, _)| given(key)));
+        for (key, item) in other.items.0.into_iter().filter(|(key, _)| given(key)) {
+            self.items.insert(key, item);
+        }
         both
     }
 
@@ -111,7 +138,11 @@ impl Table {
 
     /// The path of a key of this table.
     pub(crate) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        match (self.told, self.path.is_empty()) {
+            (false, _) => String::new(),
+            (true, true) => key.to_owned(),
+            (true, false) => format!("{}.{key}", self.path),
+        }
     }
 
     /// The place of a key, or of the table where it is not given.
@@ -129,7 +160,7 @@ impl Table {
 
     /// Whether the file has this key with a value that was refused.
     pub(crate) fn refused(&self, key: &str) -> bool {
-        self.given(key) && !self.items.contains_key(key)
+        self.given(key) && self.items.get(key).is_none()
     }
 
     fn value(&self, key: &str) -> Option<&Value> {
@@ -243,12 +274,19 @@ pub(crate) struct Checker<'a> {
     pub(crate) env: Option<&'a Env<'a>>,
     /// Whether tables are parts of others, so that required keys may stand there.
     pub(crate) part: bool,
+    /// Whether faults are told with their paths, and not only counted.
+    pub(crate) told: bool,
 }
 
 /// Gives the value of an environment variable.
 pub(crate) type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 impl Checker<'_> {
+    /// The path of an entry of a list.
+    fn path(&self, list: &str, index: usize) -> String {
+        if self.told { format!("{list}[{index}]") } else { String::new() }
+    }
+
     fn at(&self, offset: usize) -> At {
         At { source: self.source, offset }
     }
@@ -261,7 +299,8 @@ impl Checker<'_> {
         at: At,
         path: String,
     ) -> Table {
-        let mut checked = Table::empty(section, at, path);
+        let mut checked = Table::empty(section, at, path, self.told);
+        checked.given.reserve_exact(table.len());
         for (name, value) in table {
             self.entry(section, name, value, &mut checked);
         }
@@ -489,7 +528,7 @@ impl Checker<'_> {
         if let Kind::Tables { of, .. } = kind {
             let mut tables = Vec::new();
             for (index, entry) in entries.iter().enumerate() {
-                let (at, path) = (self.at(entry.offset), format!("{path}[{index}]"));
+                let (at, path) = (self.at(entry.offset), self.path(path, index));
                 match &entry.raw {
                     Raw::Table(table) => tables.push(self.table(of, table, at, path)),
                     other => {
@@ -503,7 +542,7 @@ impl Checker<'_> {
         let Kind::List { of, .. } = kind else { return None };
         let items = entries.iter().enumerate();
         let items =
-            items.filter_map(|(index, entry)| self.value(of, entry, &format!("{path}[{index}]")));
+            items.filter_map(|(index, entry)| self.value(of, entry, &self.path(path, index)));
         Some(Value::List(items.collect()))
     }
 
@@ -511,7 +550,7 @@ impl Checker<'_> {
         let mut items = Vec::new();
         for (name, value) in table {
             let word: &str = &name.word;
-            let path = format!("{path}.{}", clean(word));
+            let path = if self.told { format!("{path}.{}", clean(word)) } else { String::new() };
             if let Some(valid) = text::fault_of(key, word) {
                 let what = format!("{} is not valid here", quote(word));
                 let at = self.at(name.offset);

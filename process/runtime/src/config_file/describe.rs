@@ -86,7 +86,7 @@ pub(crate) fn objects<'c>(config: &'c Config, other: &Config) -> Vec<Object<'c>>
     for which in ["runtime", "admin", "logging"] {
         all.push(object(which.to_owned(), What::Process(which)));
     }
-    for one in &config.control {
+    if let Some(one) = &config.control {
         all.push(object("control".to_owned(), What::Control(one)));
     }
     for one in &config.listeners {

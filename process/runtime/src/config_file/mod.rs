@@ -166,7 +166,7 @@ fn build(
 }
 
 /// One file with its checked content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Root {
     /// Path of the file.
     pub(crate) file: PathBuf,
@@ -273,7 +273,8 @@ impl<'a> Reader<'a> {
         }
         let raw = raw::of_toml(table.into_inner());
         let env = Some(self.world.env);
-        let mut checker = Checker { report: &mut self.report, source, env, part: false };
+        let mut checker =
+            Checker { report: &mut self.report, source, env, part: false, told: true };
         let table = checker.table(self.schema, &raw, At { source, offset: 0 }, String::new());
         self.roots.push(Root { file: PathBuf::from(name), table });
     }

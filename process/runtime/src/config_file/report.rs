@@ -77,6 +77,11 @@ impl Report {
         self.sources.get(source).is_some_and(|source| !source.broken.is_empty())
     }
 
+    /// Whether anything is likely not meant.
+    pub(crate) fn warns(&self) -> bool {
+        !self.warnings.is_empty()
+    }
+
     /// Whether nothing is wrong.
     pub(crate) fn is_empty(&self) -> bool {
         self.faults.is_empty()

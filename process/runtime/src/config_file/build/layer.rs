@@ -11,14 +11,18 @@ impl Builder<'_> {
         Account { rules: self.rules(table) }
     }
 
+    pub(crate) fn zone(&mut self, table: &Table) -> Option<Zone> {
+        let rules = self.rules(table);
+        Some(Zone { name: name_of(table)?, rules })
+    }
+
     /// All zones, in the order of their names.
     pub(super) fn zones(&mut self, roots: &[Root]) -> Vec<Zone> {
         self.names(roots, "zone");
         let mut zones: BTreeMap<Name, Zone> = BTreeMap::new();
         for table in roots.iter().flat_map(|root| root.table.tables("zone")) {
-            let rules = self.rules(table);
-            if let Some(name) = name_of(table) {
-                zones.insert(name.clone(), Zone { name, rules });
+            if let Some(zone) = self.zone(table) {
+                zones.insert(zone.name.clone(), zone);
             }
         }
         zones.into_values().collect()

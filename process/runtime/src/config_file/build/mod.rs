@@ -13,17 +13,27 @@ pub(super) use process::{format_of, level_of};
 
 use super::check::{Item, Table};
 use super::report::{At, Report};
+use super::schema::{LOAD_BALANCERS_MAX, MONITORS_MAX, POOLS_MAX, ZONES_MAX};
 use super::text::quote;
 use super::{Root, World};
 use crate::accounts::ServiceUser;
 use core_model::Config;
+use core_model::config::packet::PacketConfig;
 use core_model::config::{List, ListenerId, MonitorId, Name, PoolId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Names of one kind of object: position and place of each.
-type Names = BTreeMap<String, (usize, At)>;
+pub(crate) type Names = HashMap<Name, (usize, At)>;
+
+/// The names that references are looked up by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) listeners: Arc<Names>,
+    pub(crate) monitors: Arc<Names>,
+    pub(crate) pools: Arc<Names>,
+}
 
 /// Makes the model; collects faults and files on the way.
 pub(crate) struct Builder<'a> {
@@ -33,9 +43,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) files: Vec<PathBuf>,
     /// The folder of each source.
     folders: BTreeMap<usize, PathBuf>,
-    listeners: Names,
-    monitors: Names,
-    pools: Names,
+    known: Known,
     /// Whether a control plane gives what may be missing.
     pub(crate) follows: bool,
     /// The user that Weir becomes, where it is another one.
@@ -50,19 +58,24 @@ impl<'a> Builder<'a> {
             report,
             files: roots.iter().map(|root| root.file.clone()).collect(),
             folders: BTreeMap::new(),
-            listeners: Names::new(),
-            monitors: Names::new(),
-            pools: Names::new(),
+            known: Known::default(),
             follows: false,
             account: None,
         };
         for root in roots {
             builder.folders.insert(root.table.at.source, root.folder().to_owned());
         }
-        builder.listeners = builder.names(roots, "listener");
-        builder.monitors = builder.names(roots, "monitor");
-        builder.pools = builder.names(roots, "pool");
+        builder.known = Known {
+            listeners: Arc::new(builder.names(roots, "listener")),
+            monitors: Arc::new(builder.names(roots, "monitor")),
+            pools: Arc::new(builder.names(roots, "pool")),
+        };
         builder
+    }
+
+    /// A builder of single objects that refer to others by `known` names.
+    pub(crate) fn of_items(world: &'a World<'a>, known: Known) -> Self {
+        Self { known, ..Self::new(world, Report::default(), &[]) }
     }
 
     /// What is left: the report, and all files that were read.
@@ -79,6 +92,7 @@ impl<'a> Builder<'a> {
         let logging = self.single(roots, "logging").map(|table| self.logging(table));
         let control = self.single(roots, "control").map(|table| self.control_planes(table));
         self.tell_doubles(roots);
+        self.count(roots);
         let listeners = each(roots, "listener", |table| self.listener(table));
         let monitors = each(roots, "monitor", |table| self.monitor(table));
         let pools = each(roots, "pool", |table| self.pool(table));
@@ -128,6 +142,17 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// No more objects in all files together than one may have.
+    fn count(&mut self, roots: &[Root]) {
+        for (kind, max) in MOST {
+            let mut over = roots.iter().flat_map(|root| root.table.tables(kind)).skip(max);
+            if let Some(first) = over.next() {
+                let what = format!("there are {} [[{kind}]]", max + 1 + over.count());
+                self.report.fault(first.at, &first.path, what, format!("at most {max}"));
+            }
+        }
+    }
+
     fn names(&mut self, roots: &[Root], kind: &str) -> Names {
         let mut names = Names::new();
         let tables = roots.iter().flat_map(|root| root.table.tables(kind));
@@ -140,7 +165,7 @@ impl<'a> Builder<'a> {
                 self.report.fault(at, &table.path_of("name"), what, "a name of its own");
                 continue;
             }
-            names.insert(name.to_owned(), (index, at));
+            names.insert(name.into(), (index, at));
         }
         names
     }
@@ -165,25 +190,33 @@ impl<'a> Builder<'a> {
     /// The position of a named object; a fault where there is none.
     fn find(&mut self, kind: &str, name: &str, at: At, path: &str) -> Option<usize> {
         let names = match kind {
-            "listener" => &self.listeners,
-            "monitor" => &self.monitors,
-            _ => &self.pools,
+            "listener" => &self.known.listeners,
+            "monitor" => &self.known.monitors,
+            _ => &self.known.pools,
         };
         if let Some((index, _)) = names.get(name) {
             return Some(*index);
         }
         if !self.report.incomplete() {
             let what = format!("there is no [[{kind}]] named {}", quote(name));
-            let all: Vec<&str> = names.keys().take(10).map(String::as_str).collect();
+            let mut sorted: Vec<&str> = names.keys().map(|name| &**name).collect();
+            sorted.sort_unstable();
+            let all = sorted.get(..10).unwrap_or(&sorted);
             let more = if names.len() > all.len() { ", …" } else { "" };
             let valid = match all.is_empty() {
                 true => format!("add a [[{kind}]]"),
                 false => format!("{}{more}", all.join(", ")),
             };
-            let names = names.keys().map(String::as_str);
-            self.report.unknown(at, path, what, valid, name, names);
+            self.report.unknown(at, path, what, valid, name, sorted.iter().copied());
         }
         None
+    }
+
+    /// The packet path alone.
+    pub(crate) fn packet_only(&mut self, roots: &[Root]) -> Option<Option<PacketConfig>> {
+        let runtime = self.single(roots, "runtime")?;
+        self.find_account(runtime);
+        self.packet(roots)
     }
 
     fn monitor_id(&mut self, name: &str, at: At, path: &str) -> Option<MonitorId> {
@@ -230,6 +263,14 @@ impl<'a> Builder<'a> {
 fn shared<T>(objects: Vec<T>) -> List<T> {
     Arc::new(objects.into_iter().map(Arc::new).collect())
 }
+
+/// Objects of a kind in all files, and in all that is published.
+pub(crate) const MOST: [(&str, usize); 4] = [
+    ("monitor", MONITORS_MAX),
+    ("pool", POOLS_MAX),
+    ("zone", ZONES_MAX),
+    ("load_balancer", LOAD_BALANCERS_MAX),
+];
 
 /// The name of an object.
 fn name_of(table: &Table) -> Option<Name> {

@@ -16,7 +16,7 @@ const NOT_FOR_TCP: [&str; 6] =
     ["path", "header", "expected_codes", "expected_body", "follow_redirects", "allow_insecure"];
 
 impl Builder<'_> {
-    pub(super) fn monitor(&mut self, table: &Table) -> Option<Monitor> {
+    pub(crate) fn monitor(&mut self, table: &Table) -> Option<Monitor> {
         let kind = match table.text("type")? {
             "tcp" => MonitorKind::Tcp,
             "https" => MonitorKind::Https,
@@ -98,7 +98,7 @@ impl Builder<'_> {
         header
     }
 
-    pub(super) fn pool(&mut self, table: &Table) -> Option<Pool> {
+    pub(crate) fn pool(&mut self, table: &Table) -> Option<Pool> {
         let monitor = table.text("monitor").map(|name| {
             let (at, path) = (table.at_of("monitor"), table.path_of("monitor"));
             self.monitor_id(name, at, &path)

@@ -40,7 +40,7 @@ impl Builder<'_> {
     }
 
     /// Looks the user up where Weir runs as root and so becomes that user.
-    fn find_account(&mut self, table: &Table) {
+    pub(super) fn find_account(&mut self, table: &Table) {
         let Some(user) = table.text("user").filter(|_| self.world.root && self.world.files) else {
             return;
         };

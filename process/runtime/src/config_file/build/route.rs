@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 impl Builder<'_> {
-    pub(super) fn load_balancer(&mut self, table: &Table) -> Option<LoadBalancer> {
+    pub(crate) fn load_balancer(&mut self, table: &Table) -> Option<LoadBalancer> {
         let default = self.action(table);
         let mut rules = self.rules(table);
         rules.strip_prefix = None;
