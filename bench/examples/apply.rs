@@ -45,6 +45,8 @@ fn main() -> Result<()> {
 }
 
 fn measure(file: &std::path::Path, hosts: usize) -> Result<()> {
+    // As in `weir`.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     // Fifty thousand origins that refuse are no news.
     operator_log::configure(operator_log::Level::Error, operator_log::Format::Text);
     std::fs::write(file, LOCAL)?;
@@ -59,43 +61,30 @@ fn measure(file: &std::path::Path, hosts: usize) -> Result<()> {
         settle(&applied).await;
         let again = items.iter().cloned().map(Change::Put).collect();
         row("all again, unchanged", &[applied.change(again).await?]);
-        let mut times = Vec::new();
-        for turn in 0..CHANGES {
-            let item = pool(turn * 37 % hosts, 1 + turn % 99)?;
-            times.push(applied.change(vec![Change::Put(item)]).await?);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        row("one pool", &times);
-        let mut times = Vec::new();
-        for turn in 0..CHANGES / 10 {
-            let item = balancer(turn * 37 % hosts, (turn * 37 + 1) % hosts)?;
-            times.push(applied.change(vec![Change::Put(item)]).await?);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        row("one host", &times);
-        let mut times = Vec::new();
-        for turn in 0..CHANGES / 10 {
-            let (pool, balancer) =
-                (pool(hosts + turn, 100)?, balancer(hosts + turn, hosts + turn)?);
-            times.push(applied.change(vec![Change::Put(pool), Change::Put(balancer)]).await?);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        row("one more of each", &times);
-        let mut times = Vec::new();
-        for turn in 0..CHANGES / 10 {
-            let (pool, balancer) =
-                (pool(hosts + turn, 100)?, balancer(hosts + turn, hosts + turn)?);
-            times.push(
-                applied
-                    .change(vec![Change::Remove(pool.key), Change::Remove(balancer.key)])
-                    .await?,
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        row("one less of each", &times);
+        let few = CHANGES / 10;
+        let one = |turn: usize| turn * 37 % hosts;
+        let pools = (0..CHANGES).map(|turn| Ok(vec![put(pool(one(turn), 1 + turn % 99)?)]));
+        applied.rows("one pool", pools).await?;
+        let other = |turn: usize| (one(turn) + 1) % hosts;
+        let balancers = (0..few).map(|turn| Ok(vec![put(balancer(one(turn), other(turn))?)]));
+        applied.rows("one host", balancers).await?;
+        let less = (0..few).map(|turn| {
+            let (pool, balancer) = (pool(one(turn), 100)?, balancer(one(turn), 0)?);
+            Ok(vec![Change::Remove(pool.key), Change::Remove(balancer.key)])
+        });
+        applied.rows("one less of each", less).await?;
+        let more = (0..few).map(|turn| {
+            let (pool, balancer) = (pool(one(turn), 100)?, balancer(one(turn), one(turn))?);
+            Ok(vec![put(pool), put(balancer)])
+        });
+        applied.rows("one more of each", more).await?;
         applied.edge.stop();
         Ok(())
     })
+}
+
+fn put(item: Item) -> Change {
+    Change::Put(item)
 }
 
 /// Until first probes have ended, which use the processor as well.
@@ -122,6 +111,22 @@ impl Applied {
         let edge = Edge::start(&snapshot, live.clone(), Vec::new(), Legacy::default(), 1, || None)?;
         let (resolver, prober) = (Resolver::new(live.clone()), Prober::new(live.clone()));
         Ok(Self { assembly, live, resolver, prober, edge, snapshot })
+    }
+
+    /// Measures each of these changes.
+    async fn rows(
+        &mut self,
+        what: &str,
+        all: impl Iterator<Item = Result<Vec<Change>>>,
+    ) -> Result<()> {
+        let mut times = Vec::new();
+        for changes in all {
+            times.push(self.change(changes?).await?);
+            // Workers and probes have their turn.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        row(what, &times);
+        Ok(())
     }
 
     /// The parts of one change, in the order of [`PARTS`].

@@ -6,6 +6,8 @@
 
 mod hosts;
 mod kept;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use hosts::{HostPlan, Hosts, RoutePlan};
 pub use kept::Kept;
@@ -42,6 +44,8 @@ pub(crate) struct PoolPlan {
     pub(crate) config: Arc<Pool>,
     pub(crate) live: Arc<PoolLive>,
     pub(crate) origins: Vec<OriginPlan>,
+    /// Whether its origins are told the address that a client connected to.
+    tells: bool,
 }
 
 /// All pools; a [`PoolId`] is the position in them.
@@ -83,8 +87,8 @@ pub struct Plan {
     pub(crate) drain_timeout: Duration,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
     pools: Pools,
-    /// Pools whose origins are told the address that a client connected to.
-    told: usize,
+    /// Whether any origin is told the address that a client connected to.
+    told: bool,
     /// What the plan was made of, to be compared with the next one.
     made_of: MadeOf,
 }
@@ -123,7 +127,7 @@ impl Plan {
                 sources: kept.sources(listener),
                 hosts: hosts(config, ListenerId(index), listener, before.zip(old)),
                 pools: pools.clone(),
-                tells_local: told > 0,
+                tells_local: told,
                 config: listener.clone(),
             }));
         }
@@ -199,18 +203,15 @@ fn server_tls(
     tls::server_config(listener, tls, tickets).map_err(|error| faults.push(error)).ok()
 }
 
-/// All pools, and how many of them tell their origins where a client connected to.
+/// All pools, and whether any of them tells its origins where a client connected to.
 fn pools(
     config: &Config,
     live: &LiveTable,
     kept: &Kept,
     before: Option<&Plan>,
     faults: &mut Vec<TlsError>,
-) -> (Pools, usize) {
-    let told = |pools: &[Arc<PoolPlan>]| {
-        pools.iter().filter(|pool| pool.config.proxy_protocol.is_some()).count()
-    };
-    let mut known: Option<HashMap<*const Pool, &Arc<PoolPlan>>> = None;
+) -> (Pools, bool) {
+    let told = |pools: &[Arc<PoolPlan>]| pools.iter().any(|pool| pool.tells);
     let Some(before) = before else {
         let all = config.pools.iter().map(|pool| Arc::new(pool_plan(pool, live, kept, faults)));
         let all: Vec<_> = all.collect();
@@ -221,34 +222,21 @@ fn pools(
         return (before.pools.clone(), before.told);
     }
     let mut all = Vec::with_capacity(config.pools.len());
-    let (mut fresh, mut reused) = (Vec::new(), 0);
+    let mut known: Option<HashMap<*const Pool, &Arc<PoolPlan>>> = None;
     for (at, pool) in config.pools.iter().enumerate() {
         let same = before.made_of.pools.get(at).is_some_and(|old| Arc::ptr_eq(old, pool));
         if let Some(old) = before.pools.get(at).filter(|_| same) {
             all.push(old.clone());
-            reused += 1;
             continue;
         }
         let by_object = || before.pools.iter().map(|pool| (Arc::as_ptr(&pool.config), pool));
         let known = known.get_or_insert_with(|| by_object().collect());
-        if let Some(old) = known.get(&Arc::as_ptr(pool)) {
-            all.push((*old).clone());
-        } else {
-            all.push(Arc::new(pool_plan(pool, live, kept, faults)));
-        }
-        fresh.push(at);
+        all.push(match known.get(&Arc::as_ptr(pool)) {
+            Some(old) => (*old).clone(),
+            None => Arc::new(pool_plan(pool, live, kept, faults)),
+        });
     }
-    // Pools that stand where they stood need not be looked at.
-    let told = if reused == before.pools.len() || before.told == 0 {
-        before.told
-            + fresh
-                .iter()
-                .filter_map(|at| all.get(*at))
-                .map(|p| told(std::slice::from_ref(p)))
-                .sum::<usize>()
-    } else {
-        told(&all)
-    };
+    let told = told(&all);
     (Arc::new(all), told)
 }
 
@@ -273,7 +261,8 @@ fn pool_plan(
             Err(fault) => faults.push(fault),
         }
     }
-    PoolPlan { config: pool.clone(), live: state.live, origins }
+    let tells = pool.proxy_protocol.is_some();
+    PoolPlan { config: pool.clone(), live: state.live, origins, tells }
 }
 
 /// The hosts of a listener; those that it had, where nothing in them is another object.

@@ -26,7 +26,6 @@ use process_runtime::operator_log::{self, Level};
 use reason::Failure;
 pub use reason::Reason;
 use std::collections::{BTreeMap, HashMap};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -218,15 +217,16 @@ impl ProbeStates {
 }
 
 impl Shared {
-    /// Probes once there is a place.
+    /// Probes once there is a place. The probe itself is in a box, as the task of every origin has
+    /// room for its largest state all the time, and few of them have a place.
     async fn probe(&self, target: &Target) -> Result<Duration, Failure> {
         // The semaphores are never closed, so that there always is a place in the end.
         if target.is_suspect() {
             let _place = self.suspects.acquire().await;
-            return attempt::probe(&target.plan, &target.session, &target.live).await;
+            return Box::pin(attempt::probe(&target.plan, &target.session, &target.live)).await;
         }
         let mut _place = self.usual.acquire().await;
-        let mut probing = pin!(attempt::probe(&target.plan, &target.session, &target.live));
+        let mut probing = Box::pin(attempt::probe(&target.plan, &target.session, &target.live));
         if let Ok(result) = timeout(QUICK, &mut probing).await {
             return result;
         }
@@ -246,8 +246,7 @@ async fn watch(target: Arc<Target>, shared: Arc<Shared>) {
     // Half an interval lies at least between the first probe and the second.
     let mut elapsed = shared.epoch.elapsed().saturating_add(interval / 2);
     loop {
-        // In a box, as the task of every origin has room for its largest state all the time.
-        target.record(Box::pin(shared.probe(&target)).await);
+        target.record(shared.probe(&target).await);
         shared.ended.notify_waiters();
         elapsed = elapsed.max(shared.epoch.elapsed());
         let tick = schedule::next_tick(elapsed, phase, interval);

@@ -301,6 +301,7 @@ impl Checker<'_> {
     ) -> Table {
         let mut checked = Table::empty(section, at, path, self.told);
         checked.given.reserve_exact(table.len());
+        checked.items.0.reserve_exact(table.len());
         for (name, value) in table {
             self.entry(section, name, value, &mut checked);
         }
