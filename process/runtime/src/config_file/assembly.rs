@@ -9,9 +9,10 @@ mod made;
 mod quick;
 
 use super::build::Builder;
-use super::check::{Checker, Table};
+use super::check::Checker;
 use super::report::{At, Report};
 use super::schema::{self, Kind, Section};
+use super::table::Table;
 use super::{Loaded, Reader, Root, build, machine, raw};
 use control_api::publish::{Change, Item, ItemKey, ItemKind, Items, Role};
 use core_model::Fault;
@@ -122,6 +123,12 @@ impl Assembly {
         self.quick = quick;
         self.before = None;
         Ok(loaded)
+    }
+
+    /// What the long way makes of the same file and items.
+    #[cfg(test)]
+    pub(crate) fn long_way(&self) -> Result<Loaded, Vec<Fault>> {
+        Ok(self.local.with(&self.items, self.follows)?.1)
     }
 
     /// What is published here.

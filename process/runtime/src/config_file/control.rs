@@ -1,7 +1,7 @@
 //! The file of `weir control`: read and checked by the same rules as the edge's file.
 
 use super::build::Builder;
-use super::check::Table;
+use super::table::Table;
 use super::{Reader, World, machine, schema};
 use crate::config_file::files;
 use crate::config_file::report::Report;

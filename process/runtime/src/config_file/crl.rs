@@ -1,8 +1,8 @@
 //! Revocation lists of client certificates: read, and known to be usable.
 
 use super::build::Builder;
-use super::check::Table;
 use super::report::At;
+use super::table::Table;
 use crate::client_tls::client_verifier;
 use core_model::config::{ClientAuth, PinnedBytes, RevocationLists};
 use rustls_pki_types::CertificateRevocationListDer;

@@ -18,6 +18,7 @@ mod print;
 mod raw;
 mod report;
 mod schema;
+mod table;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -40,13 +41,14 @@ pub use schema::{
     SERVERS_MAX, SHIELD_RULES_MAX, TEXT_MAX, TRAFFICSETS_MAX, ZONES_MAX,
 };
 
-use check::{Checker, Table};
+use check::Checker;
 use core_model::{Config, Fault};
 use report::{At, Report};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use table::Table;
 use toml::de::DeTable;
 
 /// A configuration that is right.

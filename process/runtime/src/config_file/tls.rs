@@ -2,9 +2,9 @@
 //! revocation lists are in `crl`.
 
 use super::build::Builder;
-use super::check::Table;
 use super::files::{PEM_BYTES_MAX, read, reason};
 use super::report::At;
+use super::table::Table;
 use crate::accounts::{ServiceUser, user_name};
 use crate::readable::can_read;
 use core_model::config::{

@@ -166,7 +166,8 @@ mod tests {
         let current = Arc::new(ArcSwap::from_pointee(Snapshot::first(config.clone())));
         let reporter = Reporter::new(live.clone(), current, &Items::default());
         let pool = config.pools.first().unwrap();
-        let [a, b] = [0, 1].map(|at| origin_of(&live, pool, pool.origins.get(at).unwrap()));
+        let [a, b] =
+            [0, 1].map(|at| crate::live::origin_of(&live, pool, pool.origins.get(at).unwrap()));
         check(&reporter, "a pool of the file is nobody else's business", &[]);
         let key = ItemKey { kind: ItemKind::Pool, id: "id-of-shop".into() };
         let item = Item::new(key.clone(), &json!({ "name": "shop" })).unwrap();

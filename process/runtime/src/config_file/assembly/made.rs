@@ -2,8 +2,9 @@
 //! with an item is told by the long way (`super`), so that nobody writes down paths here.
 
 use super::super::build::{Builder, Known};
-use super::super::check::{Checker, Table};
+use super::super::check::Checker;
 use super::super::report::{At, Report};
+use super::super::table::Table;
 use super::super::{World, raw};
 use super::section;
 use control_api::publish::Item;

@@ -6,8 +6,8 @@
 //! to the long way, which finds everything by its name.
 
 use super::super::build::{Known, MOST, Names};
-use super::super::check::Table;
 use super::super::report::At;
+use super::super::table::Table;
 use super::made::{self, Made};
 use control_api::publish::{Change, Item, ItemKey, ItemKind, Items};
 use core_model::Fault;

@@ -1,7 +1,7 @@
 //! `[account]` and `[[zone]]`.
 
 use super::super::Root;
-use super::super::check::Table;
+use super::super::table::Table;
 use super::{Builder, Name, name_of};
 use core_model::config::{Account, Zone};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! `[[listener]]`.
 
 use super::super::Root;
-use super::super::check::Table;
+use super::super::table::Table;
 use super::super::text::quote;
 use super::{Builder, name_of, parsed};
 use core_model::ListenAddress;

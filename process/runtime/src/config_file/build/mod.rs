@@ -11,9 +11,9 @@ mod rules;
 
 pub(super) use process::{format_of, level_of};
 
-use super::check::{Item, Table};
 use super::report::{At, Report};
 use super::schema::{LOAD_BALANCERS_MAX, MONITORS_MAX, POOLS_MAX, ZONES_MAX};
+use super::table::{Item, Table};
 use super::text::quote;
 use super::{Root, World};
 use crate::accounts::ServiceUser;

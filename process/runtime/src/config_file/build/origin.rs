@@ -1,6 +1,6 @@
 //! `[[monitor]]` and `[[pool]]`.
 
-use super::super::check::{Item, Table, Value};
+use super::super::table::{Item, Table, Value};
 use super::super::text::{OWN_FIELDS, parse_codes, parse_ip, quote, show_time};
 use super::{Builder, name_of, parsed};
 use core_model::config::{

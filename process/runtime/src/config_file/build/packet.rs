@@ -4,8 +4,8 @@ mod shield;
 mod trafficset;
 
 use super::super::Root;
-use super::super::check::{Item, Table};
 use super::super::report::At;
+use super::super::table::{Item, Table};
 use super::super::text::quote;
 use super::{Builder, each, parsed};
 use core_model::IpNet;

@@ -1,6 +1,6 @@
 //! `[runtime]`, `[admin]`, `[logging]` and `[control]`.
 
-use super::super::check::Table;
+use super::super::table::Table;
 use super::super::text::{quote, show_time};
 use super::{Builder, parsed};
 use crate::accounts::{AccountError, ServiceUser};

@@ -1,7 +1,7 @@
 //! `[[load_balancer]]` and its routes.
 
 use super::super::Root;
-use super::super::check::{Item, Table, Value};
+use super::super::table::{Item, Table, Value};
 use super::super::text::{parse_host, quote};
 use super::{Builder, name_of};
 use core_model::config::{

@@ -1,6 +1,6 @@
 //! What listeners, hosts and routes have in common: redirects, HSTS and header changes.
 
-use super::super::check::Table;
+use super::super::table::Table;
 use super::super::text::{OWN_FIELDS, quote};
 use super::Builder;
 use core_model::config::{HeaderRules, Hsts, HttpsRedirect, RouteRules};

@@ -1,8 +1,9 @@
 //! The local file and published items as one configuration: what comes out, what is refused.
 
 use super::{BASE, Folder, shown};
-use crate::config_file::{Assembly, Loaded};
+use crate::config_file::{Assembly, Loaded, diff};
 use control_api::publish::{Change, Item, ItemKey, ItemKind};
+use core_balance::rng::SplitMix64;
 use core_model::config::Action;
 use serde_json::{Value, json};
 
@@ -337,4 +338,57 @@ fn a_reload_that_is_not_put_in_force_is_taken_back() {
     assert_eq!(read.len(), before.len() + 1);
     edge.assembly.take_back();
     assert_eq!(edge.assembly.change(Vec::new()).map(|loaded| hosts(&loaded)).unwrap(), before);
+}
+
+/// A change at random, mostly one that fits what is there.
+fn any_change(random: &mut SplitMix64) -> Change {
+    let mut below = |n: u64| random.next() % n;
+    let (id, other) = (below(6), below(8));
+    let id = format!("i{id}");
+    match below(8) {
+        0 => gone(ItemKind::Pool, &id),
+        1 => gone(ItemKind::LoadBalancer, &id),
+        2 if below(4) == 0 => gone(ItemKind::Monitor, &id),
+        2 | 3 => put(ItemKind::Monitor, &id, &json!({ "name": format!("m{}", other % 3) })),
+        4 | 5 => {
+            let mut pool = pool(&format!("n{other}"), &format!("10.0.0.{}", below(200)));
+            if below(3) == 0 {
+                pool["monitor"] = json!(format!("m{}", below(3)));
+            }
+            put(ItemKind::Pool, &id, &pool)
+        }
+        _ => {
+            let mut pools = vec![format!("n{}", below(8)), format!("n{}", below(8))];
+            pools.dedup();
+            let table = json!({ "name": format!("h{other}.test"), "default_pools": pools });
+            put(ItemKind::LoadBalancer, &id, &table)
+        }
+    }
+}
+
+#[test]
+fn the_short_way_and_the_long_way_come_to_the_same() {
+    let seed = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("WEIR_SEED={seed} cargo test -p process-runtime --lib the_short_way");
+    let (mut random, mut edge) = (SplitMix64::new(seed), edge(BASE));
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..3_000 {
+        let count = 1 + random.next() % 4;
+        let changes: Vec<Change> = (0..count).map(|_| any_change(&mut random)).collect();
+        let before = edge.assembly.items().hash();
+        match edge.assembly.change(changes) {
+            Ok(loaded) => {
+                taken += 1;
+                let again = edge.assembly.long_way().unwrap_or_else(|f| panic!("{f:?}"));
+                assert_eq!(hosts(&loaded), hosts(&again));
+                let changes = diff(&again.config, &loaded.config);
+                assert!(changes.is_empty(), "{changes:?}");
+            }
+            Err(_) => {
+                refused += 1;
+                assert_eq!(edge.assembly.items().hash(), before);
+            }
+        }
+    }
+    assert!(taken > 300 && refused > 300, "{taken} taken, {refused} refused");
 }

@@ -1,6 +1,6 @@
 //! `[[shield_rule]]`.
 
-use super::super::super::check::Table;
+use super::super::super::table::Table;
 use super::super::super::text::{parse_ip_protocol, quote, show_time};
 use super::super::{Builder, name_of};
 use core_model::config::packet::{

@@ -1,8 +1,8 @@
 //! `[[trafficset]]`, and what trafficsets must not have in common with each other and with servers.
 
 use super::super::super::Root;
-use super::super::super::check::Table;
 use super::super::super::report::At;
+use super::super::super::table::Table;
 use super::super::super::text::quote;
 use super::super::{Builder, name_of};
 use super::{NAMED_MAX, server_id};
