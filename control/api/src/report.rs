@@ -33,7 +33,8 @@ pub fn not_in_effect_list() -> String {
          Made of the tables in `control/api`; a test holds this file to them, and the first list\n\
          may only shrink.\n\n\
          Each is checked, stored and returned as it was sent. A reply to a call that sets one\n\
-         says so in `messages`, with code 19000 and a pointer.\n",
+         says so in `messages`, with code 19000 and a pointer. `weir check --control FILE`\n\
+         lists what all stored objects set.\n",
     );
     table(&mut text, &["property", "values", "meanwhile"], &stored);
     text.push_str("\n## Without effect by definition\n\nChecked, and not told of.\n");

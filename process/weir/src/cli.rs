@@ -69,10 +69,15 @@ pub(crate) enum Command {
     Plan(control::PlanOptions),
     /// Make the objects of a control plane those that a configuration declares, in one change.
     Apply(control::ApplyOptions),
-    /// Tell every fault of FILE, or that there is none.
+    /// Tell every fault of FILE, or that there is none. With --control, those of a control file,
+    /// and of each object of its store what is not in effect yet.
     Check {
         /// The configuration.
-        file: PathBuf,
+        #[arg(required_unless_present = "control")]
+        file: Option<PathBuf>,
+        /// The file of `weir control`.
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        control: Option<PathBuf>,
         /// Faults as JSON on standard output.
         #[arg(long)]
         json: bool,
@@ -154,7 +159,8 @@ impl Command {
             Self::Import(import) => import.run(),
             Self::Plan(options) => options.run(),
             Self::Apply(options) => options.run(),
-            Self::Check { file, json } => commands::check(&file, json),
+            Self::Check { control: Some(file), json, .. } => control::check(&file, json),
+            Self::Check { file, json, .. } => commands::check(&file.unwrap_or_default(), json),
             Self::PrintDefaults => commands::print_defaults(),
             Self::Schema => commands::schema(),
             Self::Reload { admin } => commands::reload(&admin),

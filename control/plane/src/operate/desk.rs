@@ -1,5 +1,6 @@
 //! Does what operators ask, on a keeper.
 
+use super::effects::{Effects, effects};
 use super::{Changed, NewToken, OperateError, Request};
 use crate::declare::declare;
 use crate::import::bring;
@@ -89,6 +90,7 @@ impl Desk {
         match request {
             Request::Head => told(keeper.state().revision),
             Request::Objects { after } => told(self.page(after.as_ref())),
+            Request::Effects => told(self.effects().await?),
             Request::History { first, last } => told(keeper.history(first..=last).await?),
             Request::Compact { revision } => {
                 let head = keeper.state().revision;
@@ -133,6 +135,21 @@ impl Desk {
                 told(done.map_err(refused)?)
             }
         }
+    }
+
+    /// What objects say and edges do not do. It takes a while where there are many.
+    async fn effects(&mut self) -> Result<Effects, OperateError> {
+        // To look at secrets is no reason to make their keys.
+        let vault = match &self.vaults {
+            Vaults::File(path) if !path.exists() => None,
+            _ => Some(self.vault()?),
+        };
+        let state = self.keeper.state().clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let open = |key: &Key, value: &Value| vault.as_ref()?.open_sealed(key, value).ok();
+            effects(&state, &open)
+        });
+        found.await.map_err(refused)
     }
 
     fn page(&mut self, after: Option<&Key>) -> Objects {

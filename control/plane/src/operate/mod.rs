@@ -5,11 +5,13 @@
 //! [`Operator`] is either, so that a command is written once.
 
 mod desk;
+mod effects;
 mod socket;
 #[cfg(test)]
 mod tests;
 
 pub use desk::{Desk, OBJECTS_PAGE_BYTES, Objects, Vaults};
+pub use effects::{Effect, Effects, REMARKS_MAX, Remark};
 pub use socket::{Connection, Listener, MESSAGE_BYTES_MAX, OPERATORS_MAX, SocketError};
 
 use crate::declare::Declaration;
@@ -35,6 +37,8 @@ pub enum Request {
         /// The last key of the page before.
         after: Option<Key>,
     },
+    /// What objects say and edges do not do: [`Effects`].
+    Effects,
     /// The first records of a range: a list of [`Record`].
     History {
         /// The first revision.

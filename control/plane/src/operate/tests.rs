@@ -1,6 +1,7 @@
 //! Requests over a real socket do what they do on the store itself.
 
-use super::{Changed, Connection, Desk, Listener, OBJECTS_PAGE_BYTES, Objects, Operator};
+use super::Remark;
+use super::{Changed, Connection, Desk, Effects, Listener, OBJECTS_PAGE_BYTES, Objects, Operator};
 use super::{Request, SocketError, Vaults};
 use crate::publish::Attached;
 use crate::store::{Backend, Embedded, Keeper, Key, Revision, Vault, Who};
@@ -175,5 +176,55 @@ fn one_plane_has_the_socket_and_the_next_replaces_what_it_left() {
         Listener::bind(&path).expect("free again");
         let told = Listener::bind(&folder.file("none/socket")).expect_err("no folder").to_string();
         assert!(told.contains("set `socket` in [control]"), "{told}");
+    });
+}
+
+#[test]
+fn what_objects_say_and_edges_do_not_do_is_told_of_each() {
+    served(|folder, keeper| async move {
+        let account = "a".repeat(32);
+        let zone = "b".repeat(32);
+        let host = |name: &str| json!({ "name": name, "default_pools": [], "fallback_pool": "p" });
+        let objects = [
+            (format!("accounts/{account}"), json!({ "name": "A" })),
+            (
+                format!("accounts/{account}/pools/p"),
+                json!({ "name": "web", "longitude": 1, "origins": [{ "address": "192.0.2.1" }] }),
+            ),
+            (format!("accounts/{account}/webhooks/w"), json!({ "name": "hook", "url": "u" })),
+            (
+                format!("zones/{zone}"),
+                json!({ "name": "z.example", "paused": true, "account": { "id": account } }),
+            ),
+            (format!("zones/{zone}/load_balancers/1"), host("h.example")),
+            (format!("zones/{zone}/load_balancers/2"), host("h.example")),
+            ("packet/settings".to_owned(), json!({ "hash_key": { "$secret": "AAAA" } })),
+            ("tokens/t".to_owned(), json!({ "name": "not to be told" })),
+        ];
+        let objects: BTreeMap<Key, Value> = objects
+            .into_iter()
+            .map(|(key, value)| (Key::new(&key).expect("a key"), value))
+            .collect();
+        keeper.import(&objects, false, &Who::operator(0), 0).await.expect("imported");
+        let own = Desk::new(keeper, Vaults::File(folder.file("no-keys")));
+        let mut own = Operator::Own(Box::new(own), Who::operator(0));
+        let mut plane = connected(&folder.file("socket")).await;
+        let told: Effects = plane.ask(&Request::Effects).await.expect("told");
+        let again: Effects = own.ask(&Request::Effects).await.expect("told without keys");
+        assert_eq!(told, again);
+        assert!(!folder.file("no-keys").exists(), "a look makes keys");
+        let shown = |remark: &Remark| {
+            let name = remark.name.clone().unwrap_or_default();
+            format!("{} {name} {}: {}", remark.object.id(), remark.pointer, remark.effect)
+        };
+        let shown: Vec<_> = told.remarks.iter().map(shown).collect();
+        let expect = [
+            "p web /longitude: not in effect",
+            "w hook : not in effect",
+            "settings  : not published",
+            &format!("{zone} z.example /paused: not in effect"),
+            "2 h.example : not published",
+        ];
+        assert_eq!((shown, told.more, told.revision), (expect.map(str::to_owned).into(), 0, 1));
     });
 }

@@ -119,6 +119,16 @@ impl Compiler {
         &self.left_out
     }
 
+    /// The kind of item that an object becomes.
+    pub(crate) fn kind_of(key: &Key) -> Option<ItemKind> {
+        kind_of(key)
+    }
+
+    /// What is published of an object.
+    pub(crate) fn item_of(&self, key: &Key) -> Option<Item> {
+        self.items.get(&self.published.get(key)?.item)
+    }
+
     /// Compiles all of a state.
     pub(crate) fn whole(state: &State, open: Open<'_>) -> Self {
         let mut compiler = Self::default();

@@ -4,12 +4,14 @@
 //! a configuration file does not, the table has what comes nearest. `monitor`, `pool` and
 //! `load_balancer` each say what that is; descriptions stay behind, since nothing acts on them.
 
+mod changes;
 mod load_balancer;
 mod monitor;
 mod pool;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use changes::changes;
 pub(crate) use load_balancer::load_balancer;
 pub(crate) use monitor::{is_probed, monitor, monitor_name};
 pub(crate) use pool::{origin_addresses, pool, pool_name, pool_number};

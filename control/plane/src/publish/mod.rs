@@ -28,11 +28,13 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod told;
 mod trial;
 
 pub use compile::LeftOut;
 pub use fleet::health::OriginHealth;
 pub use publisher::{PublishError, Publisher};
+pub(crate) use told::told;
 
 use bytes::Bytes;
 use control_api::publish::{Role, SnapshotId};

@@ -2,6 +2,7 @@
 //! verbs look after its store.
 
 mod apply;
+mod check;
 mod cloudflare;
 mod edge;
 mod history;
@@ -10,6 +11,7 @@ mod serve;
 mod token;
 
 pub(crate) use apply::{ApplyOptions, PlanOptions};
+pub(crate) use check::check;
 pub(crate) use edge::Command as EdgeCommand;
 pub(crate) use history::{History, Rollback};
 pub(crate) use keep::{Import, Place};

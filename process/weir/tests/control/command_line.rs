@@ -2,9 +2,9 @@
 
 use super::rig::{Plane, ask, control_file, serve, weir};
 use crate::support::files::TempDir;
-use crate::support::process::{run, workspace};
+use crate::support::process::{Guard, command, run, workspace};
 use crate::support::tls::{Authority, VALID};
-use crate::support::wait::SOON;
+use crate::support::wait::{self, SOON};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -137,4 +137,63 @@ fn a_control_file_is_refused_with_the_place_of_each_fault() {
         let (good, _, err) = weir(&["control", &file]);
         assert!(!good && err.contains(expect) && err.contains("control.toml:"), "{text}{err}");
     }
+}
+
+#[test]
+fn what_is_not_in_effect_is_told_by_a_check() {
+    let mut plane = Plane::start();
+    let file = plane.dir.path().join("control.toml").display().to_string();
+    let folder = format!("/accounts/{}/load_balancers/pools", plane.account);
+    let origins = "[{\"address\":\"::1\"},{\"address\":\"0:0:0:0:0:0:0:1\"}]";
+    let body = format!(
+        "{{\"name\":\"web\",\"latitude\":1,\"longitude\":2,\"minimum_origins\":2,\
+         \"origins\":{origins}}}"
+    );
+    let (status, made) = plane.ask("POST", &folder, &body);
+    assert_eq!(status, 200, "{made}");
+    let id = made["result"]["id"].as_str().expect("an id").to_owned();
+    let object = format!("accounts/{}/pools/{id} (web)", plane.account);
+    let check = |more: &[&str]| weir(&[&["check", "--control", &file][..], more].concat());
+    let (good, out, running) = check(&[]);
+    assert!(good && out.contains(": no faults; 4 warnings of revision "), "{out}{running}");
+    for told in [
+        "/latitude: not in effect: latitude is stored and not in effect yet: no pool is chosen",
+        "/longitude: not in effect: ",
+        "/origins: changed: 1 of 2 are on edges",
+        "/minimum_origins: changed: 1 on edges",
+    ] {
+        assert!(running.contains(&format!("warning: {object} {told}")), "{told}: {running}");
+    }
+    let json: Value = serde_json::from_str(&check(&["--json"]).1).expect("JSON");
+    assert_eq!(json["faults"], serde_json::json!([]), "{json}");
+    let first = &json["warnings"][0];
+    let (place, effect) = (&first["pointer"], &first["effect"]);
+    let told = (first["id"].as_str(), place.as_str(), effect.as_str());
+    assert_eq!(told, (Some(&*id), Some("/latitude"), Some("not_in_effect")), "{json}");
+    plane.guard.signal(Signal::TERM);
+    assert!(plane.guard.exit(SOON).success());
+    assert_eq!(check(&[]).2, running, "the store tells something else than the plane that ran");
+}
+
+#[test]
+fn a_control_file_is_checked_like_another() {
+    let dir = TempDir::new();
+    let good = control_file(&dir, "").display().to_string();
+    let bad = dir.write("bad.toml", "[control]\nadress = \"127.0.0.1:0\"\n").display().to_string();
+    for (words, code, expect) in [
+        (&["check", "--control", &good][..], 0, "no faults; there is no store yet"),
+        (&["check", "--control", &good, "--json"], 0, "\"revision\": null"),
+        (&["check", "--control", &bad], 1, "adress"),
+        (&["check", "--control", &bad, "--json"], 1, "\"nearest\": \"address\""),
+        (&["check", &good, "--control", &good], 2, "cannot be used with"),
+        (&["check"], 2, "required"),
+    ] {
+        let mut guard = Guard::start(command().args(words));
+        let status = guard.exit(SOON);
+        let ended = || guard.stdout.ended() && guard.stderr.ended();
+        wait::until("the output is complete", SOON, ended);
+        let told = guard.stdout.text() + &guard.stderr.text();
+        assert!(status.code() == Some(code) && told.contains(expect), "{words:?}: {told}");
+    }
+    assert!(!dir.path().join("weir-store.redb").exists(), "a check makes a store");
 }
