@@ -1,6 +1,10 @@
-//! What must hold for every body. The fuzz target calls it, and the test that replays its corpus.
+//! What must hold for every body and every stream. The fuzz targets call it, and the tests that
+//! replay their corpora.
 
+use crate::publish::{EdgeMessage, FRAME_BYTES_MAX, FrameError, Frames, PlaneMessage, frame};
 use crate::{SHAPES, Shape};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// Tries one input: the first octet chooses a shape, what follows is a body and, after a zero
@@ -69,4 +73,56 @@ fn leads_somewhere(body: &Value, pointer: Option<&str>) -> bool {
     let Some(pointer) = pointer else { return true };
     let above = pointer.rsplit_once('/').map_or("", |(above, _)| above);
     body.pointer(pointer).is_some() || body.pointer(above).is_some_and(Value::is_object)
+}
+
+/// Tries one input as a stream: the first octet says in what pieces the rest comes.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn publish_frames(input: &[u8]) {
+    let Some((pieces, octets)) = input.split_first() else { return };
+    let pieces = usize::from(*pieces);
+    try_stream::<EdgeMessage>(octets, pieces);
+    try_stream::<PlaneMessage>(octets, pieces);
+}
+
+/// What comes of a stream: its messages as they are written, and why it cannot be read on.
+type Heard = (Vec<Vec<u8>>, Option<String>);
+
+fn try_stream<M: Serialize + DeserializeOwned>(octets: &[u8], pieces: usize) {
+    let whole = hear::<M>(octets, octets.len().max(1));
+    // Short pieces and ones of a few hundred octets.
+    let piece = 1 + pieces % 16 + (pieces / 16) * 32;
+    assert_eq!(hear::<M>(octets, piece), whole, "pieces of {piece} octets say something else");
+    for message in &whole.0 {
+        let again = hear::<M>(message, message.len());
+        let same = again.1.is_none() && again.0.as_slice() == std::slice::from_ref(message);
+        assert!(same, "what was written is read otherwise: {again:?}");
+    }
+}
+
+/// Reads a stream that comes in pieces of so many octets.
+fn hear<M: Serialize + DeserializeOwned>(octets: &[u8], piece: usize) -> Heard {
+    let mut frames = Frames::<M>::default();
+    let (mut messages, mut taken) = (Vec::new(), 0);
+    for piece in octets.chunks(piece) {
+        taken += piece.len();
+        frames.push(piece);
+        loop {
+            match frames.take() {
+                Ok(Some(message)) => match frame(&message) {
+                    Ok(written) => messages.push(written),
+                    // What is written out in full may be longer than what came.
+                    Err(FrameError::Long(_)) => {}
+                    Err(error) => return (messages, Some(format!("not written: {error}"))),
+                },
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error.to_string())),
+            }
+        }
+        let held = frames.held();
+        assert!(held <= taken && held < 4 + FRAME_BYTES_MAX, "{held} octets are held");
+        assert_eq!(frames.is_empty(), held == 0, "{held} octets are held");
+    }
+    (messages, None)
 }

@@ -64,6 +64,11 @@ impl<M: DeserializeOwned> Frames<M> {
         self.taken == self.held.len()
     }
 
+    /// Octets that are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len() - self.taken
+    }
+
     /// The next message, where all of it is there.
     ///
     /// # Errors

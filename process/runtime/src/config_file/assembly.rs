@@ -13,7 +13,7 @@ use super::check::Checker;
 use super::report::{At, Report};
 use super::schema::{self, Kind, Section};
 use super::table::Table;
-use super::{Loaded, Reader, Root, build, machine, raw};
+use super::{Loaded, Reader, Root, World, build, machine, raw};
 use control_api::publish::{Change, Item, ItemKey, ItemKind, Items, Role};
 use core_model::Fault;
 use core_model::config::Name;
@@ -43,6 +43,8 @@ pub struct Assembly {
 struct Local {
     roots: Vec<Root>,
     report: Report,
+    /// What it may ask of the machine.
+    world: fn() -> World<'static>,
 }
 
 /// The local file together with items, for as long as it takes to build something of them.
@@ -71,8 +73,20 @@ impl Assembly {
     }
 
     fn read(file: &Path, follows: bool) -> Result<(Self, Loaded), Vec<Fault>> {
+        Self::of(file, Local::read(file)?, follows)
+    }
+
+    /// As [`Assembly::following`] for a file that is given as text, which cannot be read anew.
+    pub(super) fn of_text(
+        name: &str,
+        text: &str,
+        world: fn() -> World<'static>,
+    ) -> Result<(Self, Loaded), Vec<Fault>> {
+        Self::of(Path::new(name), Local::of(name, text.as_bytes().to_vec(), world)?, true)
+    }
+
+    fn of(file: &Path, local: Local, follows: bool) -> Result<(Self, Loaded), Vec<Fault>> {
         let (file, items) = (file.to_owned(), Items::default());
-        let local = Local::read(&file)?;
         let (quick, loaded) = local.with(&items, follows)?;
         let files = loaded.files.clone();
         Ok((Self { file, follows, local, items, quick, files, before: None }, loaded))
@@ -141,16 +155,19 @@ impl Assembly {
 impl Local {
     fn read(file: &Path) -> Result<Self, Vec<Fault>> {
         let name = file.display().to_string();
-        let bytes = super::main_file(file, &name)?;
-        let world = machine();
-        let mut reader = Reader::new(&world, &schema::ROOT);
-        reader.read_all(&name, bytes);
+        Self::of(&name, super::main_file(file, &name)?, machine)
+    }
+
+    fn of(name: &str, bytes: Vec<u8>, world: fn() -> World<'static>) -> Result<Self, Vec<Fault>> {
+        let machine = world();
+        let mut reader = Reader::new(&machine, &schema::ROOT);
+        reader.read_all(name, bytes);
         let Reader { report, roots, .. } = reader;
         if report.is_empty() {
-            return Ok(Self { roots, report });
+            return Ok(Self { roots, report, world });
         }
         // Together with what building finds, so that one report has all faults.
-        Err(build(&world, report, &roots, true).err().unwrap_or_default())
+        Err(build(&machine, report, &roots, true).err().unwrap_or_default())
     }
 
     /// What holds for published pools where they say nothing.
@@ -163,7 +180,7 @@ impl Local {
     fn with(&self, items: &Items, follows: bool) -> Result<(Quick, Loaded), Vec<Fault>> {
         let together = self.together(items.iter());
         let Together { roots, report, zones } = together;
-        let mut loaded = build(&machine(), report, &roots, follows)?;
+        let mut loaded = build(&(self.world)(), report, &roots, follows)?;
         let own = self.roots.len();
         let published = |file: &PathBuf| roots.iter().skip(own).any(|root| root.file == *file);
         loaded.files.retain(|file| !published(file));
@@ -187,7 +204,7 @@ impl Local {
         let changes = changes.iter().filter(|change| of_packets(change.key()));
         changes.for_each(|change| these.apply(change.clone()));
         let Together { roots, report, .. } = self.together(these.iter());
-        let world = machine();
+        let world = (self.world)();
         let mut builder = Builder::new(&world, report, &roots);
         builder.follows = follows;
         let packet = builder.packet_only(&roots);

@@ -1,6 +1,6 @@
 //! Whole files: the printed defaults, the JSON schema, the examples and the fuzz corpus.
 
-use super::super::{fuzz_check, json_schema, load_in, print_defaults, render_json};
+use super::super::{fuzz_check, fuzz_items, json_schema, load_in, print_defaults, render_json};
 use super::{Folder, no_env, read, repository, right, shown, world};
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
@@ -260,6 +260,19 @@ fn the_fuzz_corpus_passes() {
         count += 1;
     }
     assert!(count >= 10, "{count} files");
+}
+
+#[test]
+fn the_corpus_of_published_items_passes() {
+    let mut count = 0;
+    for entry in fs::read_dir(repository().join("fuzz/corpus/published_items")).unwrap() {
+        let path = entry.unwrap().path();
+        let input = fs::read(&path).unwrap();
+        let outcome = std::panic::catch_unwind(|| fuzz_items(&input));
+        assert!(outcome.is_ok(), "{} breaks an invariant", path.display());
+        count += 1;
+    }
+    assert!(count >= 30, "{count} files");
 }
 
 /// Words of the file's language in any order: closer to it than arbitrary characters are.
