@@ -148,6 +148,35 @@ fn an_upgrade_goes_on_at_the_same_generation() {
 }
 
 #[test]
+fn two_processes_are_not_one_edge() {
+    let one = origin("one");
+    let fleet = Fleet::start();
+    let pool = fleet.pool("shop", &one);
+    fleet.host("a", &pool);
+    let mut edge = Weir::start(fleet.edge_file("edge-1"));
+    answers(&edge, "a", "one");
+    let state = fleet.state("edge-1").display().to_string();
+    let other = fleet.edge_file("other");
+    let refused = |process: u32| {
+        let other = other.write().display().to_string();
+        let mut second = Guard::start(command().args(["run", &other, "--state", &state]));
+        assert_eq!(second.exit(SOON).code(), Some(3));
+        wait::until("it is told", SOON, || second.stderr.ended());
+        let told = second.stderr.text();
+        assert!(told.contains(&format!("{state}: process {process} has this")), "{told}");
+    };
+    refused(edge.pid());
+    // The new process of an upgrade has the folder from then on.
+    let old = edge.pid();
+    edge.upgrade().expect("it hands over");
+    assert_ne!(old, edge.pid());
+    refused(edge.pid());
+    answers(&edge, "a", "one");
+    assert!(!edge.stderr().contains("state_shared"), "{}", edge.stderr());
+    signal(edge.pid(), Signal::TERM);
+}
+
+#[test]
 fn a_revoked_edge_serves_on_and_comes_back_with_a_new_token() {
     let (one, two) = (origin("one"), origin("two"));
     let fleet = Fleet::start();
@@ -192,7 +221,7 @@ fn an_edge_that_starts_as_root_keeps_its_state_as_the_service_user() {
     let owner = |path: &std::path::Path| fs::metadata(path).expect("it is there").uid();
     let user = owner(&state);
     assert_eq!(root, user != rustix::process::geteuid().as_raw());
-    for name in ["", "identity.json", "starts.json", "snapshot"] {
+    for name in ["", "identity.json", "starts.json", "snapshot", "lock"] {
         let path = state.join(name);
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!((owner(&path), mode & 0o077), (user, 0), "{}", path.display());

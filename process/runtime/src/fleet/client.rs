@@ -5,7 +5,7 @@ use super::enter::renewed;
 use super::link::{Link, Trust};
 use super::parts::{Arrived, Parts};
 use super::report::{REPORT_ORIGINS, Reporter};
-use super::{FleetError, FleetState, Folder, Identity, Member, PlaneUrl, now_unix};
+use super::{FleetError, FleetState, Folder, Identity, Lock, Member, PlaneUrl, now_unix};
 use crate::operator_log;
 use bytes::Bytes;
 use control_api::publish::{
@@ -14,7 +14,7 @@ use control_api::publish::{
 use h2::{RecvStream, SendStream};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -59,6 +59,7 @@ pub struct Fleet {
     incoming: mpsc::Receiver<Incoming>,
     state: Arc<FleetState>,
     folder: Folder,
+    lock: Arc<Mutex<Lock>>,
     task: JoinHandle<()>,
 }
 
@@ -97,7 +98,7 @@ impl Fleet {
         let (pause, paused) = watch::channel(false);
         // One at a time: the next one is not read before this one is answered.
         let (sender, incoming) = mpsc::channel(1);
-        let folder = member.folder.clone();
+        let (folder, lock) = (member.folder.clone(), Arc::new(Mutex::new(member.lock)));
         let client = Client {
             urls: member.settings.urls,
             identity: member.identity,
@@ -111,7 +112,13 @@ impl Fleet {
             renew_after: 0,
         };
         let task = tokio::spawn(client.run(paused));
-        Self { orders: Orders(Arc::new(pause)), incoming, state, folder, task }
+        Self { orders: Orders(Arc::new(pause)), incoming, state, folder, lock, task }
+    }
+
+    /// What keeps other processes from the state folder.
+    #[must_use]
+    pub fn lock(&self) -> &Arc<Mutex<Lock>> {
+        &self.lock
     }
 
     /// The next snapshot to be put in force. Nothing is lost where the caller stops waiting.

@@ -6,7 +6,9 @@
 use super::client::Talk;
 use super::folder::SNAPSHOT;
 use super::link::{Link, Trust};
-use super::{FOLDER_DEFAULT, FleetError, Folder, Found, Identity, Kept, PLANES_MAX, PlaneUrl};
+use super::{
+    FOLDER_DEFAULT, FleetError, Folder, Found, Identity, Kept, Lock, PLANES_MAX, PlaneUrl,
+};
 use crate::accounts::ServiceUser;
 use crate::operator_log;
 use control_api::publish::{Certified, Enrol, Items, JOIN_PATH, JoinToken, RENEW_PATH, Renew};
@@ -123,6 +125,8 @@ pub struct Member {
     pub identity: Identity,
     /// Where it keeps that.
     pub folder: Folder,
+    /// What keeps others from it.
+    pub lock: Lock,
     /// The snapshot on disk.
     pub kept: Kept,
     /// What is published, where it is known.
@@ -144,11 +148,12 @@ pub fn enter(
     takes_over: bool,
 ) -> Result<Member, FleetError> {
     let folder = Folder::open(&settings.state, owner)?;
+    let lock = Lock::take(&folder, takes_over)?;
     let failed = folder.failed("", "making a runtime");
     let threads = threads();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
-    let member = runtime.block_on(entered(settings, folder, takes_over));
+    let member = runtime.block_on(entered(settings, folder, lock, takes_over));
     // Waits for a lookup of a name that may be under way.
     drop(runtime);
     let begun = Instant::now();
@@ -172,6 +177,7 @@ fn threads() -> usize {
 async fn entered(
     settings: Settings,
     folder: Folder,
+    lock: Lock,
     takes_over: bool,
 ) -> Result<Member, FleetError> {
     let identity = match folder.identity()? {
@@ -203,7 +209,7 @@ async fn entered(
         Some(found) => Some(found),
         None => first(&settings, &identity, starts).await,
     };
-    Ok(Member { settings, identity, folder, kept, found, from_disk, starts })
+    Ok(Member { settings, identity, folder, lock, kept, found, from_disk, starts })
 }
 
 /// Whether to join anew: with a token that is not the one it joined with.

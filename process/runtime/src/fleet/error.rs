@@ -23,6 +23,15 @@ pub enum FleetError {
         #[source]
         cause: io::Error,
     },
+    /// Another process is this edge.
+    #[error("{}: {process} has this state folder: stop it, or give each edge one of its own \
+             (`state` in [control], or --state DIR)", folder.display())]
+    Shared {
+        /// The state folder.
+        folder: PathBuf,
+        /// The other process, as far as it is known.
+        process: String,
+    },
     /// The identity on disk cannot be read.
     #[error("{}: not an identity that this version knows: remove it and join anew with a token \
              from `weir edge token create`", path.display())]

@@ -1,6 +1,7 @@
 //! The state folder of an edge: who it is, and how often it was started. It belongs to the service
 //! user, and its files are for nobody else.
 
+use super::lock::LOCK;
 use super::{FleetError, now_unix};
 use crate::accounts::ServiceUser;
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
@@ -22,7 +23,7 @@ const UNFINISHED: &str = ".new";
 /// What is put behind the name of a file that cannot be read.
 const DAMAGED: &str = ".damaged";
 /// Everything that may be in the folder: what is given to the service user.
-const FILES: [&str; 3] = [IDENTITY, STARTS, SNAPSHOT];
+const FILES: [&str; 4] = [IDENTITY, STARTS, SNAPSHOT, LOCK];
 
 /// Who this edge is to its control planes.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -159,6 +159,14 @@ impl Following {
     }
 }
 
+/// Tells what keeps the state folder from being this process's, or another one's.
+fn tell(moved: Result<(), FleetError>) {
+    if let Err(error) = moved {
+        let what = "whose the state folder is does not hold: see that one process has it";
+        operator_log::error("state_shared", what, &[("error", &error)]);
+    }
+}
+
 /// The next snapshot of a control plane; never where none is followed.
 pub(super) async fn next(following: &mut Option<Following>) -> Incoming {
     match following {
@@ -339,8 +347,17 @@ impl Control {
                 // The other process may have kept a snapshot before it ended.
                 following.kept.lock().unwrap_or_else(PoisonError::into_inner).forget();
                 following.fleet.orders().resume();
+                let lock = following.fleet.lock().clone();
+                // It goes on without: an edge that serves is not ended for a folder.
+                tokio::task::spawn_blocking(move || {
+                    tell(lock.lock().unwrap_or_else(PoisonError::into_inner).retake());
+                });
             }
-            false => following.fleet.orders().pause(),
+            false => {
+                following.fleet.orders().pause();
+                let lock = following.fleet.lock().lock().unwrap_or_else(PoisonError::into_inner);
+                tell(lock.release());
+            }
         }
     }
 }

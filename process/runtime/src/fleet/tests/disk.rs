@@ -161,3 +161,39 @@ fn a_start_counts_where_nobody_ordered_it() {
         }
     }
 }
+
+#[test]
+fn one_process_at_a_time_has_a_folder() {
+    let temp = Temp::new();
+    let folder = Folder::open(&temp.0, None).unwrap();
+    let first = Lock::take(&folder, false).unwrap();
+    let told = Lock::take(&folder, false).unwrap_err().to_string();
+    let expect = format!(
+        "{}: process {} has this state folder: stop it, or give each edge one of its own",
+        temp.0.display(),
+        std::process::id()
+    );
+    assert!(told.starts_with(&expect), "{told}");
+    let mode = fs::metadata(temp.0.join("lock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0);
+    // A process that hands over releases it, and has it again where nobody took it.
+    first.release().unwrap();
+    let second = Lock::take(&folder, true).unwrap();
+    let mut first = first;
+    let waiting = std::thread::spawn(move || first.retake());
+    drop(second);
+    waiting.join().unwrap().unwrap();
+}
+
+#[test]
+fn what_a_process_left_in_a_lock_keeps_nobody_out() {
+    let temp = Temp::new();
+    let folder = Folder::open(&temp.0, None).unwrap();
+    for left in ["", "4294967295\n", "no number at all, and longer than one"] {
+        fs::write(temp.0.join("lock"), left).unwrap();
+        let lock = Lock::take(&folder, false).unwrap();
+        let written = fs::read_to_string(temp.0.join("lock")).unwrap();
+        assert_eq!(written, format!("{}\n", std::process::id()), "{left}");
+        drop(lock);
+    }
+}
