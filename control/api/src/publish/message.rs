@@ -140,7 +140,8 @@ pub enum EdgeMessage {
         version: String,
         /// What it has in force, or on disk.
         has: Option<SnapshotId>,
-        /// How often this edge's process was started: a rise without an order is a crash.
+        /// How often the edge was started without an order: for the first time, and after a crash.
+        /// Upgrades and orderly restarts do not count.
         starts: u64,
     },
     /// What became of a snapshot.
