@@ -97,6 +97,8 @@ impl Assembly {
     /// # Errors
     /// All faults, in the order of their places.
     pub fn reload(&mut self) -> Result<Loaded, Vec<Fault>> {
+        // The reload before this one is in force; only this one can be taken back.
+        self.before = None;
         let local = Local::read(&self.file)?;
         let (quick, loaded) = local.with(&self.items, self.follows)?;
         let local = std::mem::replace(&mut self.local, local);

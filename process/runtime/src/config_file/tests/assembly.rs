@@ -340,6 +340,22 @@ fn a_reload_that_is_not_put_in_force_is_taken_back() {
     assert_eq!(edge.assembly.change(Vec::new()).map(|loaded| hosts(&loaded)).unwrap(), before);
 }
 
+#[test]
+fn a_faulty_reload_takes_back_nothing_of_the_good_one_before_it() {
+    let mut edge = published();
+    let file = edge.folder.0.join("weir.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let more = "[[load_balancer]]\nname = \"more.example\"\ndefault_pools = [\"other\"]\n\
+                [[pool]]\nname = \"other\"\n[[pool.origins]]\nname = \"o\"\n\
+                address = \"192.0.2.9\"\nport = 80\n";
+    std::fs::write(&file, format!("{text}{more}")).unwrap();
+    let good = edge.assembly.reload().map(|loaded| hosts(&loaded)).unwrap();
+    std::fs::write(&file, "not TOML").unwrap();
+    edge.assembly.reload().unwrap_err();
+    edge.assembly.take_back();
+    assert_eq!(edge.assembly.change(Vec::new()).map(|loaded| hosts(&loaded)).unwrap(), good);
+}
+
 /// A change at random, mostly one that fits what is there.
 fn any_change(random: &mut SplitMix64) -> Change {
     let mut below = |n: u64| random.next() % n;
